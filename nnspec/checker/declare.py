@@ -128,6 +128,7 @@ def declare(files: Files, findings: Findings, recovery: Recovery) -> Declaration
         declared.layers.append([])
         for item in file.items:
             _ITEMS[type(item)](item, declared, findings, recovery)
+        _plain_heads(file.items, findings)
     for doubled in declared.doubled.values():
         findings.extend(doubled)
     return declared
@@ -278,6 +279,26 @@ def _element(item: tree.Element, declared: Declarations, findings: Findings, rec
             "data source": f"write `data = {value.span.text}`",
         }.get(kind, "")
     findings.error("NN203", message, item.span, help=help, fix=fix)
+
+
+def _plain_heads(items: Sequence[tree.Item], findings: Findings) -> None:
+    """Report arguments of sections that take none, and factors of those that cannot be repeated."""
+    waiting = list(items)
+    while waiting:
+        item = waiting.pop()
+        if not isinstance(item, (tree.Section, tree.Block)):
+            continue
+        waiting += item.items
+        if isinstance(item, tree.Block) or item.keyword.text in parts("composition"):
+            continue
+        word = item.keyword.text
+        if item.arguments is not None:
+            help = f"a block is declared by `block {word}(…) {{ … }}`, and used like a layer"
+            help = "" if word in SECTIONS else help
+            findings.error("NN203", f"`{word} {{ … }}` takes no arguments", item.head, help=help)
+        for factor in item.times[:1]:
+            help = "only layers, blocks and compositions can be repeated"
+            findings.error("NN203", f"`{word} {{ … }}` cannot be repeated", factor.span, help=help)
 
 
 def _section(item: tree.Section, declared: Declarations, findings: Findings, recovery: Recovery) -> None:

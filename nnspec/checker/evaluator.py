@@ -11,7 +11,7 @@ from typing import Unpack
 from nnspec.checker.binding import Given, assign, needed, take
 from nnspec.checker.budget import Budget
 from nnspec.checker.findings import UNKNOWN, Findings, Unknown
-from nnspec.checker.functions import CONSTANTS, FUNCTIONS, MAX_ITEMS, OPERATORS, Unfit, reason
+from nnspec.checker.functions import CONSTANTS, FUNCTIONS, MAX_ITEMS, OPERATORS, Unfit, reason, short
 from nnspec.checker.program import Bound, Choice, Origin, PartValue
 from nnspec.checker.recovery import Recovery
 from nnspec.checker.suggestions import better_number, better_part, better_value, one_of
@@ -21,6 +21,7 @@ from nnspec.checker.vocabulary import (
     LITERALS,
     Suggestion,
     figures,
+    options,
     other_names,
     parts,
     respelt,
@@ -92,6 +93,8 @@ class Evaluator:
             case tree.TupleOf(items=items):
                 values = self._all(items, kinds, via, depth)
                 return values if isinstance(values, Unknown) else tuple(values)
+            case tree.Index(target=target, index=index):
+                return self._item(target, index, kinds, via, depth)
             case tree.Unary(operator=operator, operand=operand):
                 number = self._number(operand, operator.text, depth)
                 return number if isinstance(number, Unknown) or operator.text == "+" else -number
@@ -104,6 +107,27 @@ class Evaluator:
                 return truth if isinstance(truth, Unknown) else not truth
             case tree.Logical(operator=operator, left=left, right=right):
                 return self._logical(operator.text, (left, right), expression.span, depth)
+
+    def constant(self, expression: tree.Expression, *, via: str = "", depth: int = 0) -> object:
+        """Return the value of a `let` or of a block's parameter, or UNKNOWN. Unlike other values, it may be a word that
+        some argument takes, such as `same`, or a list of such words."""
+        match expression:
+            case tree.Group(inner=inner):
+                return self.constant(inner, via=via, depth=depth + 1)
+            case tree.ListOf(items=items) | tree.TupleOf(items=items) if any(map(self._is_option, items)):
+                values = [self.constant(item, via=via, depth=depth + 1) for item in items[:MAX_ITEMS]]
+                return UNKNOWN if UNKNOWN in values or len(items) > MAX_ITEMS else values
+            case tree.Reference() if self._is_option(expression):
+                return BareWord(expression.path.text)
+        return self.value(expression, via=via, depth=depth)
+
+    def _is_option(self, expression: tree.Expression) -> bool:
+        """Whether an expression is a word without any other meaning that an argument of some part takes."""
+        if not isinstance(expression, tree.Reference) or len(expression.path.names) > 1:
+            return False
+        word = expression.path.text
+        known = (self.scope, self.lets, CONSTANTS, FUNCTIONS, parts(), LITERALS)
+        return not any(word in names for names in known) and word in options()
 
     def let(self, name: str) -> object:
         """Return the value of a `let`, or UNKNOWN."""
@@ -155,6 +179,8 @@ class Evaluator:
         """
         while isinstance(expression, tree.Group):
             expression = expression.inner
+        if isinstance(expression, tree.Index):
+            return self._named_part(expression, kind, changes or {})
         name = _callee(expression)
         if isinstance(expression, tree.Constant) and not self.recovery.readable(expression.span):
             return UNKNOWN
@@ -170,16 +196,18 @@ class Evaluator:
         if word not in known:
             same = other_names({name: part.also for name, part in known.items()}).get(word)
             if same and arguments:  # report mistakes in its arguments too
-                self._bind(known[same], name.span, expression.span, arguments, via, {}, 0)
+                self.bind(known[same], name.span, expression.span, arguments, via, {}, 0)
             return self._no_part(word, kind, name.span)
-        return self._bind(known[word], name.span, expression.span, arguments, via, changes or {}, 0)
+        return self.bind(known[word], name.span, expression.span, arguments, via, changes or {}, 0)
 
-    def _named_part(self, name: tree.Reference, kind: str, changes: Mapping[str, Given]) -> PartValue[Part] | Unknown:
-        """Return the part that a `let` or a parameter refers to, with arguments changed."""
+    def _named_part(
+        self, name: tree.Reference | tree.Index, kind: str, changes: Mapping[str, Given]
+    ) -> PartValue[Part] | Unknown:
+        """Return the part that a `let`, a parameter or an item of a list is, with arguments changed."""
         value = self.value(name)
         if value is UNKNOWN:
             return UNKNOWN
-        word = name.path.text
+        word = name.span.text
         if not isinstance(value, PartValue) or value.part.kind != kind:
             what = article(value.part.kind) if isinstance(value, PartValue) else _what(value)
             return self.misfit("NN305", f"expected {article(kind)}, but `{word}` is {what}", name)
@@ -214,7 +242,7 @@ class Evaluator:
             if word in CONSTANTS:
                 return CONSTANTS[word]
             if word in parts():
-                return self._bind(parts()[word], span, span, (), via, {}, 0)
+                return self.bind(parts()[word], span, span, (), via, {}, 0)
             if word in FUNCTIONS:
                 return self.findings.error("NN303", f"`{word}` is a function: write `{word}(…)`", span)
         elif word == "data" and len(names) == 2:
@@ -230,7 +258,7 @@ class Evaluator:
             return UNKNOWN
         self._open.append(name)
         given = self.lets[name]
-        value = self.value(given.value, via=given.via, depth=depth + 1)
+        value = self.constant(given.value, via=given.via, depth=depth + 1)
         self._open.pop()
         return self._known.setdefault(name, value)
 
@@ -300,7 +328,7 @@ class Evaluator:
             return self._function(call, depth)
         if word in parts():
             # This takes two levels of Python calls, like two steps.
-            return self._bind(parts()[word], call.callee.span, call.span, call.arguments, via, {}, depth + 1)
+            return self.bind(parts()[word], call.callee.span, call.span, call.arguments, via, {}, depth + 1)
         if word in self.lets or word in self.scope:
             what = "parameter" if word in self.scope else "`let`"
             return self.findings.error("NN305", f"`{word}` is a {what}, which cannot be called", call.callee.span)
@@ -326,15 +354,15 @@ class Evaluator:
             return UNKNOWN
         return self._finite(result, call.span)
 
-    def _bind(
+    def bind(
         self,
         part: type[Part],
         name: Span,
         span: Span,
         arguments: Iterable[tree.Argument],
-        via: str,
-        changes: Mapping[str, Given],
-        depth: int,
+        via: str = "",
+        changes: Mapping[str, Given] | None = None,
+        depth: int = 0,
     ) -> PartValue[Part] | Unknown:
         """Bind and evaluate arguments; report unknown, duplicate, missing and wrong ones."""
         signature, title = part.signature(), part.spec_name
@@ -344,9 +372,9 @@ class Evaluator:
                 stray = argument.name is not None and signature.get(argument.name.text) is None
                 if stray and _word(argument.value) not in figures():
                     self.value(argument.value)
-        for word in given.keys() & changes.keys():  # and in overridden values
+        for word in given.keys() & (changes or {}).keys():  # and in overridden values
             self._bound(signature, word, given[word], depth)
-        good = take(title, signature, given, changes, self.findings) and complete
+        good = take(title, signature, given, changes or {}, self.findings) and complete
         bound: dict[str, Bound] = {}
         for word, entry in given.items():
             bound[word] = self._bound(signature, word, entry, depth)
@@ -482,6 +510,31 @@ class Evaluator:
         for item in items:  # a comprehension would add a call per level
             values.append(self.value(item, kinds=kinds, via=via, depth=depth + 1))
         return UNKNOWN if any(value is UNKNOWN for value in values) else values
+
+    def _item(
+        self,
+        target: tree.Expression,
+        index: tree.Expression,
+        kinds: tuple[str, ...] | None,
+        via: str,
+        depth: int,
+    ) -> object:
+        """Return an item of a list: the first is 0, and -1 is the last."""
+        items = self.value(target, kinds=kinds, via=via, depth=depth + 1)
+        position = self.value(index, kinds=(), depth=depth + 1)
+        if items is UNKNOWN or position is UNKNOWN:
+            return UNKNOWN
+        if not isinstance(items, (list, tuple)):
+            return self.misfit("NN301", "only an item of a list can be taken by `[…]`", target)
+        if isinstance(position, bool) or not isinstance(position, int):
+            return self.misfit("NN301", "an index must be an integer", index)
+        if not -len(items) <= position < len(items):
+            span, last = self.source(index).span, len(items) - 1
+            help = f"the first is 0 and the last {last}" if items else ""
+            count = f"{len(items):,} item{'' if len(items) == 1 else 's'}"
+            message = f"there is no item {short(position)}: this list has {count}"
+            return self.findings.error("NN302", message, span, help=help)
+        return items[position]
 
     def _number(self, expression: tree.Expression, operator: str, depth: int) -> float | Unknown:
         value = self.value(expression, kinds=(), depth=depth + 1)

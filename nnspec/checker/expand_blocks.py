@@ -78,7 +78,7 @@ def look_through(block: tree.Block, evaluator: Evaluator) -> None:
     scope: dict[str, object] = {}
     for parameter in block.parameters:
         if parameter.default is not None:
-            evaluator.inside(scope).value(parameter.default)
+            evaluator.inside(scope).constant(parameter.default)
         scope[parameter.name.text] = UNKNOWN
     word = block.name.text
     expansion.chain(block.items, Place(evaluator.inside(scope), stack=(word,), what=word))
@@ -336,12 +336,12 @@ class _Expansion:
             if entry is not None:
                 # Settings of the file cannot use parameters; arguments can use those of the enclosing block.
                 where = evaluator.outside or evaluator if word in changes else evaluator
-                bound[word] = Bound(where.value(entry.value), changes.get(word, entry).origin)
+                bound[word] = Bound(where.constant(entry.value), changes.get(word, entry).origin)
                 sources[word] = where.source(entry.value)
             elif parameter.default is not None:
                 where = evaluator.inside({other: each.value for other, each in bound.items()}, dict(sources))
                 origin = Origin(parameter.default.span, f"default of `{title}`")
-                bound[word] = Bound(where.value(parameter.default), origin)
+                bound[word] = Bound(where.constant(parameter.default), origin)
                 sources[word] = where.source(parameter.default)
             else:
                 bound[word] = Bound(UNKNOWN, Origin(span))
@@ -355,19 +355,34 @@ class _Expansion:
         self, item: tree.Section, place: Place, counts: dict[str, int], found: list[Placed | None]
     ) -> None:
         part = parts("composition")[item.keyword.text].as_kind(Composition)
-        if not self._room(item.head):
-            return
         for extra in (item.name, item.title):
             if extra is not None:
                 help = f"put the label before it: `{extra.span.text.strip(chr(34))}: {item.keyword.text} {{`"
                 self._error("NN203", f"`{item.keyword.text}` takes no name", extra.span, help=help)
-        keyword = item.keyword.text
-        (word,) = self._words(item.label, keyword, 1, item.head, place, counts)
-        name, general = f"{place.prefix}{word}", f"{place.shared}{word}"
-        changes = self._changes_of(name, item.label, general, place)
-        self.good = take(keyword, part.signature(), {}, changes, self.findings) and self.good
         if self._unread(item):
             self.good, self.unplaced = False, True
+        count = 1
+        for factor in item.times:
+            count = min(count * self._times(factor, place.evaluator), MAX_LAYERS + 1)
+        words = self._words(item.label, item.keyword.text, count, item.head, place, counts)
+        if not count:
+            aside = _Expansion({}, self.evaluator, brief=True)
+            aside._composition(replace(item, times=()), place, {}, [])
+            self.good = self.good and aside.good
+        for word in words[:1] if self.brief else words:
+            if not self._room(item.head):
+                return
+            self._copy(item, part, word, place, found)
+
+    def _copy(
+        self, item: tree.Section, part: type[Composition], word: str, place: Place, found: list[Placed | None]
+    ) -> None:
+        """Place a composition once."""
+        keyword = item.keyword.text
+        name, general = f"{place.prefix}{word}", f"{place.shared}{item.label.text if item.label else word}"
+        changes = self._changes_of(name, item.label, general, place)
+        value = place.evaluator.bind(part, item.keyword.span, item.head, item.arguments or (), changes=changes)
+        self.good = self.good and isinstance(value, PartValue)
         if self._too_deep(place, item.head):
             found.append(None)
             return
@@ -379,7 +394,10 @@ class _Expansion:
         if len(branches) < part.least or (part.own_chain and not branches[0].layers):
             found.append(None)  # which has already been reported
             return
-        found.append(Placed(name, PartValue(part, {}, Origin(item.head)), place.within, branches, place.uses))
+        if isinstance(value, PartValue):
+            found.append(Placed(name, value.of(Layer), place.within, branches, place.uses, general))
+        else:
+            found.append(None)
 
     def _unread(self, item: tree.Section) -> bool:
         """Whether something in a section could not be parsed, which has already been reported."""

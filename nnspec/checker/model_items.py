@@ -196,8 +196,8 @@ def makes_layer(expression: tree.Expression, evaluator: Evaluator) -> bool:
 def kind_of(expression: tree.Expression, evaluator: Evaluator) -> str:
     """Return the name of the layer or block that an element creates; "layer" if it is unknown."""
     word = called(expression)
-    if word in evaluator.scope or word in evaluator.lets:
-        if not isinstance(expression, tree.Reference):
+    if word in evaluator.scope or word in evaluator.lets or isinstance(expression, tree.Index):
+        if not isinstance(expression, (tree.Reference, tree.Index)):
             return "layer"
         value = evaluator.value(expression)
         return value.name if isinstance(value, PartValue) else "layer"

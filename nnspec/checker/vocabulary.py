@@ -39,6 +39,7 @@ __all__ = [
     "lacking",
     "meant",
     "metric_figures",
+    "options",
     "other_names",
     "parts",
     "respelt",
@@ -224,6 +225,12 @@ def is_reserved(word: str) -> bool:
     parameter may have the same name, and hides the rule."""
     part = parts().get(word)
     return part is not None and part.kind != "validation rule"
+
+
+def options() -> set[str]:
+    """Return the words that arguments of parts and settings take, such as `same` and `valid`."""
+    arguments = (*TRAIN, *(argument for part in parts().values() for argument in part.signature()))
+    return {word for argument in arguments for word in (*argument.words, *argument.listed_words)}
 
 
 def other_names(table: Mapping[str, Iterable[str]]) -> dict[str, str]:

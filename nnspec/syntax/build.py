@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from nnspec.diagnostics import Source, Span
@@ -51,17 +52,26 @@ class Builder(threading.local):
         head, brace = list(children[: _brace(children)]), _brace(children)
         label = head.pop(0) if isinstance(head[0], tree.Name) else None
         keyword, *rest = head
+        if isinstance(keyword, tree.Path):  # with arguments in parentheses
+            arguments = next((child for child in rest if isinstance(child, tuple)), ())
+            keyword, rest = tree.Name(keyword.text, keyword.span), []
+        else:
+            arguments, keyword = None, self._name(keyword)
         name = rest[0] if rest and rest[0].type == "NAME" else None
         title = rest[0] if rest and rest[0].type == "STRING" else None
         return tree.Section(
             label=label,
-            keyword=self._name(keyword),
+            keyword=keyword,
             name=self._name(name) if name else None,
             title=self.string([title]) if title else None,
             items=children[brace + 1],
             head=self._over(children[:brace]),
             span=self._over(children),
+            arguments=arguments,
         )
+
+    def repeated(self, children: Children) -> tree.Section:
+        return replace(children[0], times=tuple(children[2::2]), span=self._over(children))
 
     def element(self, children: Children) -> tree.Element:
         label = children[0] if len(children) > 1 else None
@@ -146,6 +156,9 @@ class Builder(threading.local):
 
     def list(self, children: Children) -> tree.ListOf:
         return tree.ListOf(children[1] if isinstance(children[1], tuple) else (), self._over(children))
+
+    def index(self, children: Children) -> tree.Index:
+        return tree.Index(children[0], children[2], self._over(children))
 
     def group(self, children: Children) -> tree.Group:
         return tree.Group(children[1], self._over(children))

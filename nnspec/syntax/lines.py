@@ -111,7 +111,10 @@ class _Printer:
         kind, first, i = self.pieces.kind, self.pieces.first, start
         while i < end and (i == start or not first[i]) and kind[i] != "COMMENT":
             if kind[i] == "LBRACE":
-                return i, self.pieces.partner[i] + 1
+                stop = self.pieces.partner[i] + 1
+                while stop < end and not first[stop] and kind[stop] != "COMMENT":  # the factors after it
+                    stop += 1
+                return i, stop
             i = self.pieces.partner[i] + 1 if kind[i] in BRACKETS else i + 1
         return i, i
 
@@ -121,15 +124,18 @@ class _Printer:
             self._flat(start, end)
         elif brace == end:
             self._flow(start, end, margin, 0)
-        elif brace + 2 == end:
-            self._flow(start, brace, margin, 3)
-            self._put(" {}")
         else:
-            self._flow(start, brace, margin, 2)
-            self._put(" {")
-            self.items(brace + 1, end - 1, margin + _STEP)
-            self._line(margin)
-            self._put("}")
+            close = self.pieces.partner[brace]
+            if brace + 1 == close:
+                self._flow(start, brace, margin, 3)
+                self._put(" {}")
+            else:
+                self._flow(start, brace, margin, 2)
+                self._put(" {")
+                self.items(brace + 1, close, margin + _STEP)
+                self._line(margin)
+                self._put("}")
+            self._flow(close + 1, end, margin, 0)
 
     # Values
 

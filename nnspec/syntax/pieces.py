@@ -22,6 +22,8 @@ _CLOSES = frozenset({"RPAR", "RSQB", "RBRACE"})
 _TIGHT_BEFORE = frozenset({"COMMA", "COLON", "DOT", "KEYWORD", "RPAR", "RSQB"})
 _TIGHT_AFTER = frozenset({"DOT", "KEYWORD", "SIGN", "LPAR", "LSQB"})
 _TIGHT_PAIRS = frozenset({("NAME", "LPAR"), ("LBRACE", "RBRACE")})
+_INDEXED = frozenset({"NAME", "STRING", "RPAR", "RSQB"})
+"""What a `[` after it is an index of."""
 
 _ENDS_VALUE = frozenset({"NAME", "INT", "FLOAT", "STRING", "TRUE", "FALSE", "NONE", "RPAR", "RSQB"})
 _BLANKS = " \t\f"
@@ -104,6 +106,8 @@ class _Opened:
 
     index: int
     call: bool
+    index_of: bool
+    """Whether it is the bracket of an index, which takes no trailing comma."""
     line: int
     commas: list[int] = field(default_factory=list)
 
@@ -160,11 +164,12 @@ class _Collector:
         return kind
 
     def _piece(self, kind: str, text: str) -> None:
-        first = self.first and kind != "RBRACE"
+        first = self.first and kind not in ("RBRACE", "STAR")  # a factor belongs to the section before it
+        indexes = kind == "LSQB" and self.before in _INDEXED and not first
         i = len(self.pieces.kind)
-        self.add(kind, text, self._lead(kind, first), first)
+        self.add(kind, text, "" if indexes else self._lead(kind, first), first)
         if kind in _OPENS:
-            self.opened.append(_Opened(i, self.before == "NAME" and not first, self.line))
+            self.opened.append(_Opened(i, self.before == "NAME" and not first, indexes, self.line))
             self.inside += kind in BRACKETS
         elif kind in _CLOSES:
             self._close(i, kind)
@@ -188,7 +193,7 @@ class _Collector:
                 made.open.add(opened.index)
             return
         self.inside -= 1
-        if opened.call or opened.commas or kind == "RSQB":
+        if (opened.call or opened.commas or kind == "RSQB") and not opened.index_of:
             made.series.add(opened.index)
         # In `(1,)` the comma makes the tuple; any other before a closing bracket is dropped here.
         if self.before == "COMMA" and (opened.call or kind == "RSQB" or len(opened.commas) > 1):

@@ -22,6 +22,7 @@ __all__ = [
     "File",
     "Group",
     "Import",
+    "Index",
     "Item",
     "Let",
     "ListOf",
@@ -117,6 +118,15 @@ class TupleOf:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Index:
+    """An item of a list: `widths[0]`."""
+
+    target: Expression
+    index: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Group:
     """An expression in parentheses."""
 
@@ -170,7 +180,7 @@ class Logical:
     span: Span
 
 
-Expression = Constant | Reference | Call | ListOf | TupleOf | Group | Unary | Binary | Compare | Not | Logical
+Expression = Constant | Reference | Call | ListOf | TupleOf | Index | Group | Unary | Binary | Compare | Not | Logical
 
 # Items
 
@@ -186,7 +196,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Section:
-    """`model { … }`, `model wide { … }`, `race "title" { … }`, `h1: residual { … }`."""
+    """`model { … }`, `model wide { … }`, `race "title" { … }`, `h1: residual { … }`, `residual { … } * 2`."""
 
     label: Name | None
     keyword: Name
@@ -196,6 +206,10 @@ class Section:
     head: Span
     """Everything before the brace."""
     span: Span
+    arguments: tuple[Argument, ...] | None = None
+    """What is in parentheses before the brace; None without parentheses."""
+    times: tuple[Expression, ...] = ()
+    """The factors after it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
