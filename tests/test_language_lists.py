@@ -147,5 +147,3 @@ def test_a_long_index_is_broken_without_a_trailing_comma() -> None:
     formatted = format_source(Source("a.nn", written)).text
     assert ",\n" not in formatted
     assert format_source(Source("a.nn", formatted)).text == formatted
-
-
