@@ -186,7 +186,7 @@ def test_alternatives_of_different_size_fit_the_same_buffers() -> None:
 def test_training_with_all_of_it_allocates_no_arrays(size: str) -> None:
     batch, width, samples = SIZES[size]
     model = f"Linear({width}); ReLU; Dropout(0.2); Linear(32); Sigmoid; Tanh; Linear(10)"
-    everything = f"batch = {batch}; validation = 0.2; clip_norm = 0.1; clip_value = 0.01"
+    everything = f"batch = {batch}; validation = 0.2; clip_norm = 0.1; clip_value = 0.01; accumulate = 2"
     data = f"Digits(train={samples}, test={batch + 7})"
     plan = make_plan(spec(model, optimizer="Adam(lr=cosine(0.01, warmup=1))", train=everything, data=data))
     train(plan, 1)

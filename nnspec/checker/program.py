@@ -129,6 +129,11 @@ class TrainSettings:
     """Maximum L2 norm of all gradients together."""
     clip_value: Annotated[Positive | None, Also("clipvalue", "max_grad_value")] = None
     """Maximum absolute value of each gradient entry; applied before `clip_norm`."""
+    accumulate: Annotated[
+        Count,
+        Also("gradient_accumulation_steps", "accumulate_grad_batches", "accumulation_steps", "iter_size"),
+    ] = 1
+    """Batches per step: the step follows the mean of their gradients."""
     repeats: Annotated[Count, Also("runs", "n_repeats", "num_repeats", "n_runs")] = 1
     """Number of trainings of each lane, each with the next seed."""
     stratify: Annotated[bool, Also("stratified")] = False

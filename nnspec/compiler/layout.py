@@ -241,6 +241,8 @@ def _vectors(layout: Layout, *, decays: bool) -> Iterator[Buffer]:
         yield Buffer(f"optimizer.{slot}", "optimizer", size, layout.dtype)
     for name in optimizer.work_slots(decays=decays or bool(arguments.get("weight_decay"))):
         yield Buffer(f"optimizer.{name}", "optimizer", size, layout.dtype)
+    if experiment.train.accumulate > 1:
+        yield Buffer("step.accumulated", "optimizer", size, layout.dtype)
     if experiment.train.penalties:
         yield Buffer("penalty", "optimizer", (min(BLOCK, layout.params),), layout.dtype)
     if experiment.train.constraint is not None:

@@ -304,7 +304,7 @@ class Loop:
         for plan in self._going:
             before = time.perf_counter()
             place = plan.lane if self._lanes else 0
-            losses[place] += plan.move(number, losses[place], self._watch)
+            losses[place] += plan.move(number, losses[place], weights[place], self._watch)
             own[place] = time.perf_counter() - before
         share = (time.perf_counter() - started - math.fsum(own) + self._shuffling) / len(self._going)
         self._shuffling = 0.0

@@ -20,6 +20,7 @@ from nnspec.compiler.layout import Layout
 from nnspec.compiler.narrowing import Narrowing, may_narrow
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
+from nnspec.engine.accumulation import Accumulator
 from nnspec.engine.clipping import clip_grad_norm, clip_grad_value
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
@@ -136,6 +137,7 @@ class Plan:
         self._keep_state()
         self.narrowing = self._make_narrowing()
         self.optimizer = self._make_optimizer(segments)
+        self.accumulator = self._make_accumulator()
         self._trust_ids()
         self.epoch = 0
         self._seconds = 0.0
@@ -210,6 +212,13 @@ class Plan:
         optimizer.keep_in({name: self.buffers[f"optimizer.{name}"][start:] for name in names})
         return optimizer
 
+    def _make_accumulator(self) -> Accumulator | None:
+        """Create what averages the gradients of several batches, if a step follows more than one."""
+        if self.experiment.train.accumulate == 1:
+            return None
+        sums = self.buffers["step.accumulated"]
+        return Accumulator(self.optimizer.params, [sums[sums.size - self.optimizer.params[0].size :]])
+
     def part(self) -> None:
         """Switch to batches with buffers of its own if it shares them with other plans."""
         own = {name: self.buffers[name].copy() for name in self.layout.batch_names}
@@ -260,8 +269,13 @@ class Plan:
 
     @property
     def batches(self) -> int:
-        """Steps per epoch."""
+        """Batches per epoch."""
         return len(self.data)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps per epoch: one for every `accumulate` batches, and one for those that remain."""
+        return -(-self.batches // self.experiment.train.accumulate)
 
     def begin(self, epoch: int) -> None:
         """Begin an epoch: shuffle the samples and reset the metrics."""
@@ -288,12 +302,22 @@ class Plan:
         """Return each metric that is a table, over the samples evaluated last."""
         return {metric.spec_name: metric.result().tolist() for metric in self.metrics if not metric.is_figure}
 
-    def move(self, number: int, loss: float, look: Watcher | None = None) -> float:
-        """Add penalties to the gradients, clip them, and update the weights, at the learning rate of this batch.
-        Returns the penalties.
+    def move(self, number: int, loss: float, weight: float, look: Watcher | None = None) -> float:
+        """Add penalties to the gradients, clip them, and update the weights, at the learning rate of this step.
+
+        Returns the penalties. If gradients are accumulated, all of this happens after the last batch of a group, whose
+        loss then has the penalties of all of them: `weight` is that of this batch in the mean over the epoch.
         """
-        train, batches = self.experiment.train, self.batches
+        train = self.experiment.train
         started = time.perf_counter_ns()
+        share = 1.0
+        if self.accumulator is not None:
+            self.accumulator.add(weight)
+            if (number + 1) % train.accumulate and number + 1 < self.batches:
+                self.look(number, loss)
+                return 0.0
+            total = self.accumulator.average()
+            share = total / weight if weight else 0.0
         self.look(number, loss)
         penalty = penalise(self.optimizer.params, train.penalties, self.buffers["penalty"]) if train.penalties else 0.0
         if train.clip_value is not None:
@@ -301,7 +325,7 @@ class Plan:
         if train.clip_norm is not None:
             clip_grad_norm(self.optimizer.params, train.clip_norm)
         clipped = time.perf_counter_ns()
-        self.optimizer.at(self.epoch + number / batches, train.epochs)
+        self.optimizer.at(self.epoch + number // train.accumulate / self.steps, train.epochs)
         self.optimizer.step()
         moved = time.perf_counter_ns()
         if train.constraint is not None:
@@ -310,7 +334,7 @@ class Plan:
             look("update", "optimizer", moved - clipped, None)
             if self.adjusts:
                 look("update", "penalties and clipping", clipped - started + time.perf_counter_ns() - moved, None)
-        return penalty
+        return penalty * share
 
     def look(self, number: int, loss: float) -> None:
         """Call `watch` with the gradients of the last batch, and of any batch whose loss is not finite."""

@@ -436,7 +436,7 @@ class Replay:
             self._number[0], self._first[0] = number, number * plan.layout.batch
             losses[number] = self._replayed(program)
             weights[number] = self._weight(program, rows)
-            losses[number] += self._moved(epoch, number)
+            losses[number] += self._moved(epoch, number, weights[number])
             number += 1
         return losses[:number].tolist(), weights[:number]
 
@@ -453,16 +453,16 @@ class Replay:
         if (
             moved < full
         ):  # the last of all, or one whose loss is not finite: its gradients are computed, its update is not
-            self._losses[moved] += self._moved(epoch, moved)
+            self._losses[moved] += self._moved(epoch, moved, program.weight)
             moved += 1
         weights[:moved] = [program.weight] * moved
         return moved
 
-    def _moved(self, epoch: int, number: int) -> float:
-        """Update the weights with the gradients of a batch; return the penalties."""
+    def _moved(self, epoch: int, number: int, weight: float) -> float:
+        """Update the weights with the gradients of a batch of this weight; return the penalties."""
         plan, loss = self._plan, float(self._losses[number])
         if self._move is None:
-            return plan.move(number, loss)
+            return plan.move(number, loss, weight)
         plan.look(number, loss)
         self._fill_factors(epoch, range(number, number + 1))
         self._number[0] = number
@@ -505,7 +505,7 @@ class Replay:
 def _memory(replay: Replay) -> Iterator[NDArray[Any]]:
     """Yield all arrays of a plan that tapes may point to, in the same order for all plans with the same computation."""
     plan, source = replay._plan, replay._plan.data
-    own = ("optimizer.", "penalty", "constraint")  # not used by any batch before the update of the weights
+    own = ("optimizer.", "step.", "penalty", "constraint")  # not used by any batch before the update of the weights
     yield from (array for name, array in sorted(plan.buffers.items()) if not name.startswith(own))
     yield replay._loop.pool
     yield from (replay._number, replay._first, replay._stop)
@@ -527,6 +527,8 @@ def unmoved(plan: Plan) -> dict[str, str]:
     optimizer, name = plan.optimizer, type(plan.optimizer).__name__
     if optimizer.loop() is None:
         return {name: "it has no loop over numbers"}
+    if plan.accumulator is not None:
+        return {name: "the gradients of several batches are averaged in Python"}
     if plan.adjusts:
         return {name: "gradients or weights are penalised, clipped or constrained in Python"}
     try:

@@ -15,6 +15,7 @@ Arrays are float64 unless a layer is created with `dtype="float32"`.
 
 from types import ModuleType
 
+from nnspec.engine.accumulation import *  # noqa: F403
 from nnspec.engine.augmentations import *  # noqa: F403
 from nnspec.engine.clipping import *  # noqa: F403
 from nnspec.engine.gradcheck import *  # noqa: F403

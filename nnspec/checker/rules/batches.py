@@ -32,6 +32,11 @@ def large_batch(experiment: Experiment) -> Iterator[Diagnostic]:
     if origin is not None and experiment.train.batch > samples:
         message = f"a batch of {experiment.train.batch:,} is larger than the training set of {samples:,} samples"
         yield advice("NN707", message, origin.span, "every epoch is a single step on all samples")
+    train, group = experiment.train, experiment.origins.get("train.accumulate")
+    batches = -(-samples // train.batch)
+    if group is not None and train.accumulate > max(batches, 1):
+        message = f"a step follows {train.accumulate:,} batches, but an epoch has only {batches:,}"
+        yield advice("NN707", message, group.span, "every epoch is a single step on all samples")
 
 
 @rule("NN714", "NN715")

@@ -78,8 +78,9 @@ for another optimizer, or has a zero too few or too many.
     "NN707": Explanation(
         """
 A batch cannot be larger than the training data, so each epoch here is a single step on all samples: gradient descent
-that is no longer stochastic. In 10 epochs the network takes 10 steps and learns next to nothing. For full-batch
-training, set `train.batch = data.size`.
+that is no longer stochastic. In 10 epochs the network takes 10 steps and learns next to nothing. The same holds if
+`train.accumulate` is larger than the number of batches in an epoch. For full-batch training, set `train.batch =
+data.size`.
 """,
         Example("data = Digits(train=100, test=50)\ntrain.batch = 256\n"),
         Example("data = Digits(train=100, test=50)\ntrain.batch = 25\n"),

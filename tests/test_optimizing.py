@@ -1,0 +1,180 @@
+"""More than one gradient per step, and more than one set of weights: PyTorch's trajectories, the same bits in every way
+of training, and the engine's classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from random_runs import Bench
+from tiny_spec import compiled, run, spec
+
+from nnspec import engine as nn
+from nnspec.compiler.proofs import Compiled
+from nnspec.native import library
+
+REFERENCE = json.loads((Path(__file__).parent / "oracle/trajectories_optimizing.json").read_text(encoding="utf-8"))
+
+
+# PyTorch
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the samples and starting weights of the reference."""
+    folder = tmp_path_factory.mktemp("reference")
+    given = {name: np.array(REFERENCE[name]) for name in ("x", "y", "x_test", "y_test")}
+    np.savez(folder / "data.npz", x_train=given["x"], y_train=given["y"], **{n: given[n] for n in ("x_test", "y_test")})
+    for key, tensors in REFERENCE["starts"].items():
+        state = {"BatchNorm1.running_mean": [0.0] * 5, "BatchNorm1.running_var": [1.0] * 5} if "norm" in key else {}
+        np.savez(folder / f"{key}.npz", **{name: np.array(values) for name, values in (tensors | state).items()})
+    return folder
+
+
+def written(case: dict[str, Any], folder: Path) -> str:
+    """Return the spec of a case."""
+    settings = dict(case["optimizer"])
+    name = settings.pop("name")
+    optimizer = f"{name}({', '.join(f'{key}={value}' for key, value in settings.items())})"
+    hidden, norm = case.get("hidden", 5), "BatchNorm; " if case.get("norm") else ""
+    epochs = case.get("epochs", REFERENCE["epochs"])
+    train = [f"epochs = {epochs}", f"batch = {case.get('batch', REFERENCE['batch'])}", "shuffle = false"]
+    if "ema" in case:
+        train.append(f"average = ema({case['ema']})")
+    if "swa" in case:
+        start, every = case["swa"]
+        train.append(f"average = swa(start={(start - 0.1) / epochs:.3f}, every={every})")
+    if "rho" in case:
+        train.append(f"sharpness = sam(rho={case['rho']}, adaptive={str(case.get('adaptive', False)).lower()})")
+    train += [f"{name} = {case[name]}" for name in ("accumulate", "clip_norm") if name in case]
+    train += [f"penalty = L2({case['l2']})"] if "l2" in case else []
+    return spec(
+        f"Linear({hidden}); {norm}Tanh; Linear(3)" if hidden else "Linear(3)",
+        data=f'NPZ("{(folder / "data.npz").as_posix()}")',
+        optimizer=optimizer,
+        train="; ".join(train),
+        more=f'dtype = float64\ninit_from = "{(folder / (case["start"] + ".npz")).as_posix()}"',
+    )
+
+
+DONE = [c for c in REFERENCE["cases"] if not {"ema", "swa", "rho"} & c.keys() and c["optimizer"]["name"] != "LBFGS"]
+
+
+@pytest.mark.parametrize("case", DONE, ids=lambda case: case["case"])
+def test_training_goes_as_pytorchs(case: dict[str, Any], arrays: Path) -> None:
+    lane = run(written(case, arrays))["run"]
+    close = {"rtol": 1e-10, "atol": 1e-10}
+    np.testing.assert_allclose(lane.history["loss"], case["losses"], **close)
+    np.testing.assert_allclose(lane.history["test_loss"], case["tested"], **close)
+    ours = lane.network.state_dict()
+    assert ours.keys() == case["after"].keys()
+    for name, values in case["after"].items():
+        np.testing.assert_allclose(ours[name], values, **close, err_msg=name)
+
+
+# The same bits in every way
+
+
+class Texts(Bench):
+    """Trains given specs, by their place in a list."""
+
+    def __init__(self, folder: Path, texts: list[str]) -> None:
+        super().__init__(folder)
+        self._texts = texts
+
+    def text(self, number: int) -> str:
+        return self._texts[number]
+
+    def compiled(self, number: int) -> Compiled:
+        return compiled(self._texts[number])
+
+
+MIXED = "Linear(8); BatchNorm; ReLU; Dropout(0.3); Linear(10)"
+RACED = spec(
+    "Linear(8); ReLU; Dropout(0.2); Linear(10)",
+    race="""plain: SGD(lr=0.1)
+    four { optimizer = Momentum(lr=0.05); train.accumulate = 4 }
+    three { optimizer = Adam(lr=cosine(0.01)); train { accumulate = 3; clip_norm = 0.5; penalty = L2(1e-3) } }""",
+    train="epochs = 4; batch = 6; validation = 0.2",
+)
+SPECS = {
+    "accumulated": RACED,
+    "accumulated, BatchNorm": spec(MIXED, train="epochs = 4; batch = 6; repeats = 2; accumulate = 3"),
+}
+
+
+@pytest.mark.parametrize("case", SPECS)
+def test_lanes_have_the_same_bits_in_every_way(case: str, tmp_path: Path, kernels: Path) -> None:
+    bench = Texts(tmp_path, [SPECS[case]])
+    alone = bench.alone(0)
+    assert {lane.status for lane in alone.lanes.values()} == {"done"}
+    ways = ["stacked", "resumed", *(["compiled", "lonely", "changed"] if library.available() else [])]
+    for way in ways:
+        assert not bench.fault(0, way, alone), way
+
+
+# Accumulated gradients
+
+
+def batches() -> Iterator[tuple[Any, Any, Any]]:
+    """Yield small batches with weights of their samples."""
+    rng = np.random.default_rng(0)
+    for rows in (5, 3, 1, 7):
+        yield rng.standard_normal((rows, 4)), rng.integers(0, 3, rows), rng.uniform(0, 2, rows)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_accumulated_gradients_are_those_of_one_batch(weighted: bool) -> None:
+    model, loss = nn.Sequential(nn.Linear(4, 3)), nn.CrossEntropyLoss(class_weights=[1, 2, 5])
+    accumulator = nn.Accumulator(model.parameters())
+    for x, y, w in batches():
+        loss(model(x), y, w if weighted else None)
+        model.backward(loss.backward())
+        accumulator.add(loss.weight(len(x)))
+    total = accumulator.average()
+    found = [parameter.grad.copy() for parameter in model.parameters()]
+    x, y, w = (np.concatenate(parts) for parts in zip(*batches(), strict=True))
+    loss(model(x), y, w if weighted else None)
+    model.backward(loss.backward())
+    assert total == pytest.approx(loss.weight(len(x)))
+    for ours, parameter in zip(found, model.parameters(), strict=True):
+        np.testing.assert_allclose(ours, parameter.grad, rtol=1e-12, atol=1e-14)
+
+
+def test_a_single_batch_keeps_every_bit_and_weights_of_zero_give_a_gradient_of_zero() -> None:
+    parameter = nn.Parameter(np.zeros(5))
+    accumulator, grad = nn.Accumulator([parameter]), np.random.default_rng(0).standard_normal(5)
+    parameter.grad = grad
+    accumulator.add(3.0)
+    assert accumulator.average() == 3.0
+    np.testing.assert_array_equal(parameter.grad, grad)
+    for _ in range(2):
+        parameter.grad = grad
+        accumulator.add(0.0)
+    assert accumulator.average() == 0.0
+    np.testing.assert_array_equal(parameter.grad, np.zeros(5))
+
+
+@pytest.mark.parametrize(
+    "optimizer", ["SGD(lr=cosine(0.2))", "Adam(lr=piecewise(0.01, boundaries=[1], values=[0.02]))"]
+)
+def test_small_batches_train_as_one_large_one(optimizer: str) -> None:
+    """With all that is done once per step; the last group of an epoch is smaller."""
+    more = "validation = 0.1; clip_norm = 0.3; penalty = L2(0.01); constraint = max_norm(1)"
+    text = spec(optimizer=optimizer, train=f"epochs = 3; batch = 20; {more}", more="dtype = float64")
+    large = run(text)["run"]
+    small = run(text, "train.batch=5", "train.accumulate=4")["run"]
+    for figure, values in large.history.items():
+        np.testing.assert_allclose(small.history[figure], values, rtol=1e-9, err_msg=figure)
+    assert small.history["loss"] != run(text, "train.batch=5", "train.accumulate=3")["run"].history["loss"]
+
+
+def test_accumulating_takes_the_memory_of_a_small_batch() -> None:
+    text = spec("Linear(50); ReLU; Linear(10)", data="Digits(train=500, test=20)")
+    small, group = (compiled(text, *more).layouts["run"] for more in ([], ["train.accumulate=8"]))
+    assert group.memory - small.memory == 4 * small.params
+    assert group.groups()["values"] == small.groups()["values"]
