@@ -22,6 +22,7 @@ from nnspec.environment import one_blas_thread
 from nnspec.records.saved import RunError, SavedRun, usable
 from nnspec.reprs import TableRepr
 from nnspec.results.predictor import predicted, wanted_of
+from nnspec.results.stored import learned_from
 from nnspec.runner.load_data import load_data
 from nnspec.training.progress import figure_names
 
@@ -122,6 +123,16 @@ def check_scaling(experiment: Experiment, arrays: Mapping[str, NDArray[Any]], so
                 raise RunError(f"{source} is damaged: {name} is {array.dtype} {array.shape}, not {size:,} numbers")
             if not np.isfinite(array).all() or (name.endswith("deviation") and not (array > 0).all()):
                 raise RunError(f"{source} is damaged: {name} contains invalid scales")
+    learned, expected = learned_from(arrays, "loss."), experiment.loss.make().learns(experiment.outputs)
+    for name in sorted({*learned, *expected}):
+        array = learned.get(name)
+        if array is None or name not in expected:
+            what = "missing" if array is None else "not part of this spec"
+            raise RunError(f"{source} is damaged: loss.{name} is {what}")
+        if array.shape != expected[name] or array.dtype.kind != "f":
+            raise RunError(f"{source} is damaged: loss.{name} is {array.dtype} {array.shape}")
+        if not (np.isfinite(array) & (array > 0)).all():
+            raise RunError(f"{source} is damaged: loss.{name} contains invalid weights")
 
 
 def measuring(experiment: Experiment, batch: int, dataset: Dataset, arrays: Mapping[str, NDArray[Any]]) -> Plan:
@@ -143,6 +154,7 @@ def measuring(experiment: Experiment, batch: int, dataset: Dataset, arrays: Mapp
         replace(dataset, train=dataset.test),
         scaling=scaling_of(arrays),
         target_scaling=scaling_of(arrays, "target"),
+        learned=learned_from(arrays, "loss."),
     )
 
 
@@ -233,9 +245,9 @@ def _evaluation(
         recorded={} if given else final,
         tables=tables,
         outputs=in_units(np.concatenate([outputs for outputs, _ in pairs]), scaling_of(arrays, "target")),
-        losses=np.fromiter(_each(experiment.loss.make(), pairs), np.float64),
+        losses=np.fromiter(_each(plan.loss, pairs), np.float64),
         dataset=dataset,
-        classes=experiment.classes,
+        classes=experiment.classes if experiment.loss.part.decides else None,
         status=status,
         same_data=same_data,
         given=given,

@@ -184,12 +184,14 @@ class _Evaluation:
         """Return the metrics; by default those that suit the targets."""
         given = self.settings.values.get("metrics")
         classes = self.data[0].facts.classes if self.data and target != "input" else None
+        loss = loss_by_name(self.settings)
+        decides = loss is None or loss.decides
         if given is None:
             usual = [part for part in parts("metric").values() if issubclass(part, Metric) and part.default]
             return tuple(
                 PartValue(metric, {}, Origin(self.top, "default"))
                 for metric in usual
-                if classes is not None or not metric.needs_classes
+                if (classes is not None and decides) or not metric.needs_classes
             )
         value = given.value
         items = value.items if isinstance(value, (tree.ListOf, tree.TupleOf)) else (value,)
@@ -210,6 +212,11 @@ class _Evaluation:
                 message, help = self._without_classes(metric.part, target, self.data)
             elif self.data and classes is not None and metric.part.needs_numbers:
                 message, help = f"`{metric.name}` compares numbers, but the data has classes", "for example, `accuracy`"
+            elif loss is not None and not decides and metric.part.needs_classes and not metric.part.keeps_scores:
+                message = (
+                    f"`{metric.name}` needs scores of classes, but the outputs of `{loss.spec_name}` are distances"
+                )
+                help = "`auc` measures how well they separate the classes"
             if message:
                 self.findings.error("NN305", message, metric.origin.span, help=help)
                 return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
@@ -63,12 +63,22 @@ def plan_alone(
     *,
     scaling: Scaling | None = None,
     target_scaling: Scaling | None = None,
+    learned: Mapping[str, NDArray[Any]] | None = None,
     narrow: bool = True,
 ) -> Plan:
-    """Return a plan that is trained alone. `scaling` and `target_scaling` are those of its features and targets if they
-    were learned before; with `narrow`, training may skip features that are always zero.
+    """Return a plan that is trained alone. `scaling` and `target_scaling` are those of its features and targets, and
+    `learned` is what its loss knows, if they were learned before; with `narrow`, training may skip features that are
+    always zero.
     """
-    plan = Plan(experiment, layout, dataset, scaling=scaling, target_scaling=target_scaling, narrow=narrow)
+    plan = Plan(
+        experiment,
+        layout,
+        dataset,
+        scaling=scaling,
+        target_scaling=target_scaling,
+        learned=learned,
+        narrow=narrow,
+    )
     plan.loop = Loop([plan])
     return plan
 

@@ -18,6 +18,7 @@ from nnspec.checker.program import Experiment, LayerNode
 from nnspec.compiler.batches import Batches
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.narrowing import Narrowing, may_narrow
+from nnspec.compiler.preparing import learned_by_loss
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.accumulation import Accumulator
@@ -107,11 +108,13 @@ class Plan:
         *,
         scaling: tuple[NDArray[Any], NDArray[Any]] | None = None,
         target_scaling: tuple[NDArray[Any], NDArray[Any]] | None = None,
+        learned: Mapping[str, NDArray[Any]] | None = None,
         narrow: bool = True,
     ) -> None:
         """Allocate the buffers of the layout, except those that a loop allocates and those passed as `buffers`. `data`
         are batches of the same settings that were created by another plan and are shared, together with their buffers.
-        `scaling` and `target_scaling` are mean and deviation of each feature and target if they were learned before.
+        `scaling` and `target_scaling` are mean and deviation of each feature and target if they were learned before,
+        and `learned` what the loss had learned (`Loss.learn`).
         With `narrow`, training may skip features that are always zero.
         """
         self.experiment, self.layout, self.dataset = experiment, layout, dataset
@@ -133,6 +136,9 @@ class Plan:
             scaling=scaling,
             target_scaling=target_scaling,
         )
+        self.learned = learned_by_loss(self.loss, experiment, dataset, self.data.order) if learned is None else learned
+        """What the loss has learned from the targets of the training samples."""
+        self.loss.recall(self.learned)
         segments = self._move_parameters()
         self._keep_state()
         self.narrowing = self._make_narrowing()

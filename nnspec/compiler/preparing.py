@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, TrainSettings
-from nnspec.data.source import Dataset
+from nnspec.data.source import DataError, Dataset
 from nnspec.data.splitting import in_turns
 from nnspec.engine._numpy import np
 from nnspec.engine.random import Stream, stream
@@ -20,7 +20,18 @@ from nnspec.engine.work import Borrower
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Preparation", "Standardiser", "constant_features", "divide", "in_units", "scaling", "target_scaling"]
+    from nnspec.engine.losses import Loss
+
+__all__ = [
+    "Preparation",
+    "Standardiser",
+    "constant_features",
+    "divide",
+    "in_units",
+    "learned_by_loss",
+    "scaling",
+    "target_scaling",
+]
 
 _CHUNK = 1024  # samples per chunk
 
@@ -71,6 +82,19 @@ def target_scaling(dataset: Dataset, trained: NDArray[Any]) -> tuple[NDArray[Any
         mean = y[0] + np.average(y - y[0], axis=0, weights=weights)
         std = np.sqrt(np.average(np.square(y - mean), axis=0, weights=weights))
     return mean, np.where(std > 4 * np.finfo(np.float64).eps * np.abs(y).max(axis=0), std, 1.0)
+
+
+def learned_by_loss(
+    loss: Loss, experiment: Experiment, dataset: Dataset, trained: NDArray[Any]
+) -> Mapping[str, NDArray[Any]]:
+    """Return what a loss learns from the targets of these training samples, such as balanced weights of classes, as
+    `Loss.recall` takes it. Raises DataError for a class without samples.
+    """
+    weights = None if dataset.train.w is None else dataset.train.w[trained]
+    try:
+        return loss.learn(dataset.train.y[trained], experiment.outputs, experiment.classes, weights)
+    except ValueError as error:
+        raise DataError(f"{experiment.loss} cannot be used with {dataset.source}: {error}") from None
 
 
 def in_units(outputs: NDArray[Any], scaling: tuple[NDArray[Any], NDArray[Any]] | None) -> NDArray[Any]:

@@ -361,7 +361,8 @@ def _writable(annotation: Any) -> bool:
 def _converted(value: Any, options: Iterable[Any]) -> Any:
     types = {option for option in options if option is not type(None)}
     if isinstance(value, (list, tuple)):
-        items = {item for option in types for item in typing.get_args(option) if item is not ...}
+        lists = [option for option in types if typing.get_origin(option) is tuple]
+        items = {item for option in lists for item in typing.get_args(option) if item is not ...}
         return tuple(_converted(each, items) for each in value)
     if FilePath in types and isinstance(value, (str, os.PathLike)):
         return FilePath(value)
@@ -407,7 +408,8 @@ def _plural(kind: str) -> str:
 def _type_in_words(annotation: Any) -> str:
     origin = typing.get_origin(annotation)
     if origin is Literal:
-        return "one of " + ", ".join(f"`{choice}`" for choice in typing.get_args(annotation))
+        choices = [f"`{choice}`" for choice in typing.get_args(annotation)]
+        return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
     if origin is tuple:
         items = typing.get_args(annotation)
         if typing.get_origin(item := _item(annotation)) is Literal:

@@ -65,6 +65,9 @@ class LaneResult(TableRepr):
     target_scaling: tuple[Any, Any] | None = None
     """Mean and standard deviation of each target component; None if targets are not standardised. The network's output
     estimates (target − mean) / deviation."""
+    learned: Mapping[str, Any] = field(default_factory=dict)
+    """What the loss has learned from the targets of the training samples, as arrays by name: `class_weights` if they
+    are `balanced`."""
     writer: Writer | None = None
     """Generates text with a character model: `lane.writer.write(200, prompt="The ")`. None for other networks."""
     sample: str = ""
@@ -176,9 +179,10 @@ class LaneResult(TableRepr):
 
     @property
     def scales(self) -> dict[str, Any]:
-        """Mean and standard deviation of what is standardised, by the names used in weight files."""
+        """Mean and standard deviation of what is standardised, and what the loss has learned, by the names used in
+        weight files."""
         pairs = {"input": self.scaling, "target": self.target_scaling}
-        return {
+        return {f"loss.{name}": array for name, array in self.learned.items()} | {
             f"{what}.{name}": array
             for what, pair in pairs.items()
             for name, array in zip(("mean", "deviation"), pair or (), strict=False)

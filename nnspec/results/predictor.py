@@ -205,7 +205,7 @@ def predictor_of(
         network=network,
         wanted=wanted_of(experiment, data),
         experiment=experiment,
-        classes=experiment.classes,
+        classes=experiment.classes if experiment.loss.part.decides else None,
         class_names=data.class_names,
         scaling=scaling,
         target_scaling=target_scaling,

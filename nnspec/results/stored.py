@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from nnspec.engine.network import Sequential
 
-__all__ = ["UnstorableError", "lane_from", "lane_values", "plain", "scaling_arrays", "scaling_from"]
+__all__ = ["UnstorableError", "lane_from", "lane_values", "learned_from", "plain", "scaling_arrays", "scaling_from"]
 
-_ARRAYS = frozenset({"scaling", "target_scaling"})
+_ARRAYS = frozenset({"scaling", "target_scaling", "learned"})
 _REBUILT = frozenset({"network", "predictor", "writer", "repeats"})
 _COLUMNS = frozenset({"records", "figures", "start"})
 """Fields stored as columns and as `fingerprints`."""
@@ -70,7 +70,8 @@ def lane_values(lane: LaneResult) -> dict[str, Any]:
 
 
 def scaling_arrays(lane: LaneResult) -> dict[str, NDArray[Any]]:
-    """Return mean and standard deviation of what is standardised, by names that begin with `scaling.`."""
+    """Return mean and standard deviation of what is standardised, and what the loss has learned, by names that begin
+    with `scaling.`."""
     return {f"scaling.{name}": array for name, array in lane.scales.items()}
 
 
@@ -79,6 +80,11 @@ def scaling_from(arrays: Mapping[str, NDArray[Any]], what: str) -> tuple[NDArray
     standardised."""
     name = f"scaling.{what}"
     return (arrays[f"{name}.mean"], arrays[f"{name}.deviation"]) if f"{name}.mean" in arrays else None
+
+
+def learned_from(arrays: Mapping[str, NDArray[Any]], prefix: str = "scaling.loss.") -> dict[str, NDArray[Any]]:
+    """Return what the loss has learned, from `scaling_arrays` or from a file of weights."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def lane_from(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], network: Sequential) -> LaneResult:
@@ -111,5 +117,6 @@ def lane_from(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], net
         start=start,
         scaling=scaling_from(arrays, "input"),
         target_scaling=scaling_from(arrays, "target"),
+        learned=learned_from(arrays),
         **others,
     )

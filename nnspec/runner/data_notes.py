@@ -7,7 +7,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, Program
-from nnspec.compiler.preparing import constant_features, divide
+from nnspec.compiler.preparing import constant_features, divide, learned_by_loss
 from nnspec.data.source import Dataset, FileFault
 from nnspec.engine._numpy import np
 from nnspec.engine.metrics import AUC
@@ -30,7 +30,7 @@ def remarks(program: Program, datasets: Mapping[str, Dataset]) -> tuple[str, ...
         for number in range(train.trainings):
             one = experiment.training(number)
             seed = one.seed if train.validation else 0
-            split = (id(dataset), one.train.validation, train.stratify, train.standardise, seed)
+            split = (id(dataset), one.train.validation, train.stratify, train.standardise, str(one.loss), seed)
             if split not in known:
                 known.add(split)
                 found |= dict.fromkeys(_of_split(one, dataset))
@@ -58,6 +58,16 @@ def _of_split(experiment: Experiment, dataset: Dataset) -> Iterator[str]:
         yield from _alike(dataset, "test", dataset.test.y)
     if experiment.train.standardise:
         yield from _constant(dataset, trained)
+    loss = experiment.loss.make()
+    if loss.learns(experiment.outputs):
+        for name, values in learned_by_loss(loss, experiment, dataset, trained).items():
+            yield f"{experiment.loss.name} uses {name.replace('_', ' ')} {_by_class(dataset, values)}"
+
+
+def _by_class(dataset: Dataset, values: NDArray[Any]) -> str:
+    """Return a number for each class: `cat: 0.5, dog: 1.5`."""
+    words = [f"{dataset.class_name(label)}: {value:.4g}" for label, value in enumerate(values[:MOST_NAMES].tolist())]
+    return ", ".join(words) + (", …" if len(values) > MOST_NAMES else "")
 
 
 def _not_measured(part: str, section: str, helps: bool) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, Figure, LayerNode, Number, Operation, Program
 from nnspec.compiler.plan import build_network
-from nnspec.compiler.preparing import divide, scaling, target_scaling
+from nnspec.compiler.preparing import divide, learned_by_loss, scaling, target_scaling
 from nnspec.data.source import Access, DataError, Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.gradcheck import BOUND, GradientCheck, GradientReport, LostStepError
@@ -64,6 +64,7 @@ def prove_gradients(
     _allow(samples)
     ensure(experiment.initial is None or experiment.initial.complete, "initial weights were not read before the check")
     loss: Loss = experiment.loss.make()
+    loss.recall(learned_by_loss(loss, experiment, dataset, _trained(experiment, dataset)))
     x, targets, weights = _samples(experiment, dataset, loss, samples)
     how = replace(how, penalties=experiment.train.penalties, effort=partial(_effort, experiment))
 
@@ -107,7 +108,7 @@ def _samples(
     x = x.reshape(count, -1) / dataset.divisor
     y = dataset.train.y[first]
     if train.standardise or train.standardise_target:
-        trained, _ = divide(train, experiment.seed, dataset.train.y, dataset.facts.validation)
+        trained = _trained(experiment, dataset)
     if train.standardise:
         mean, std = scaling(dataset, trained)
         x = (x - mean) / std
@@ -117,6 +118,17 @@ def _samples(
         mean, std = target_scaling(dataset, trained)
         labels = (labels.reshape(count, -1) - mean) / std
     return x, _targets(experiment, loss, labels), None if w is None else w[first].astype(np.float64)
+
+
+def _learns(experiment: Experiment) -> bool:
+    """Whether anything besides the weights is learned from the training samples."""
+    train = experiment.train
+    return train.standardise or train.standardise_target or bool(experiment.loss.make().learns(experiment.outputs))
+
+
+def _trained(experiment: Experiment, dataset: Dataset) -> NDArray[Any]:
+    """Return the samples that are trained on."""
+    return divide(experiment.train, experiment.seed, dataset.train.y, dataset.facts.validation)[0]
 
 
 def _effort(experiment: Experiment, samples: int) -> list[float]:
@@ -183,8 +195,8 @@ def prove_program(
     _allow(samples)
     observer = observer or Silent()
     networks = [alike for alike in alike_lanes(program.lanes) if not any(lane.name in besides for lane in alike)]
-    # Samples are standardised by the mean and deviation of the whole data.
-    whole = any(lane.train.standardise or lane.train.standardise_target for lane in program.lanes)
+    # What is learned from samples, such as their mean and deviation, is learned from the whole data.
+    whole = any(_learns(lane) for lane in program.lanes)
     data = load_data(program, access, None if whole else samples) if networks else {}
     networks = [[with_weights(lane) for lane in alike[:1]] + alike[1:] for alike in networks]
     observer.data_ready(list(dict.fromkeys(use for _, use in data.values())))
@@ -251,7 +263,7 @@ def _same_calculus(one: Experiment, other: Experiment) -> bool:
             experiment.train.penalties,
             (train := experiment.train).standardise,
             train.standardise_target,
-            (train.validation, train.stratify) if train.standardise or train.standardise_target else None,
+            (train.validation, train.stratify) if _learns(experiment) else None,
         )
 
     return key(one) == key(other)

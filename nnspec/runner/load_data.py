@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Choice, Experiment, Program
-from nnspec.compiler.preparing import divide
+from nnspec.compiler.preparing import divide, learned_by_loss
 from nnspec.data.source import Access, DataError, Dataset, DataUnavailable
 from nnspec.engine._numpy import np
 from nnspec.engine.part import FilePath, Range
@@ -36,6 +36,7 @@ def load_data(program: Program, access: Access, beginning: int | None = None) ->
         _suits_the_loss(lane, found[lane.name][0])
         if beginning is None:
             _weigh_something(lane, found[lane.name][0])
+            _teach_the_loss(lane, found[lane.name][0])
     return found
 
 
@@ -114,6 +115,16 @@ def _weigh_something(experiment: Experiment, dataset: Dataset) -> None:
     for what, weights in _weights(experiment, dataset):
         if len(weights) and not weights.any():
             raise DataError(f"all {len(weights)} {what} samples of {dataset.source} have weight 0")
+
+
+def _teach_the_loss(experiment: Experiment, dataset: Dataset) -> None:
+    """Refuse samples from which the loss cannot learn what it needs, in any of a lane's trainings."""
+    loss = experiment.loss.make()
+    if loss.learns(experiment.outputs):
+        for number in range(experiment.train.trainings):
+            one = experiment.training(number)
+            trained, _ = divide(one.train, one.seed, dataset.train.y, dataset.facts.validation)
+            learned_by_loss(loss, one, dataset, trained)
 
 
 def _weights(experiment: Experiment, dataset: Dataset) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -52,6 +52,7 @@ def _together(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
         network=counted[0].network,
         scaling=counted[0].scaling,
         target_scaling=counted[0].target_scaling,
+        learned=counted[0].learned,
     )
 
 

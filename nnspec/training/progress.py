@@ -76,6 +76,7 @@ class Progress:
             held_out=plan.held_out,
             scaling=plan.data.scaling,
             target_scaling=plan.data.target_scaling,
+            learned=plan.learned,
         )
         """The result as passed to observers; it has each epoch as soon as that is complete."""
         self._tables: dict[int, dict[str, list[list[int]]]] = {}

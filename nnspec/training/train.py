@@ -16,7 +16,7 @@ from nnspec.engine.losses.contract import Mean
 from nnspec.engine.schedules import Schedule
 from nnspec.errors import ensure
 from nnspec.results.lane import LaneResult
-from nnspec.results.stored import scaling_from
+from nnspec.results.stored import learned_from, scaling_from
 from nnspec.training.checkpoint import Keeper
 from nnspec.training.observer import Observer
 from nnspec.training.profile import Profiler
@@ -48,9 +48,17 @@ def train_once(
     `profile`, each part of its steps is timed.
     """
     if keeper is not None and keeper.other_data:
-        learned = keeper.start.extra if keeper.start is not None else {}
-        scaling, target_scaling = (scaling_from(learned, what) for what in ("input", "target"))
-        plan = plan_alone(experiment, layout, dataset, scaling=scaling, target_scaling=target_scaling, narrow=False)
+        before = keeper.start.extra if keeper.start is not None else {}
+        scaling, target_scaling = (scaling_from(before, what) for what in ("input", "target"))
+        plan = plan_alone(
+            experiment,
+            layout,
+            dataset,
+            scaling=scaling,
+            target_scaling=target_scaling,
+            learned=learned_from(before) if before else None,
+            narrow=False,
+        )
     else:
         plan = plan_alone(experiment, layout, dataset)
     if profile:

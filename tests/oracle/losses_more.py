@@ -82,6 +82,63 @@ def of_values() -> list[LossRow]:
     ]
 
 
+def focal(gamma: float, weights: Tensor | None = None) -> Callable[[], Callable[[Tensor, Tensor], Tensor]]:
+    """Σ w (1 − p)^γ (−log p) / Σ w over all places, by PyTorch's log-softmax."""
+
+    def loss(y: Tensor, t: Tensor) -> Tensor:
+        log = torch.log_softmax(y.reshape(-1, y.shape[-1]), -1).gather(1, t.reshape(-1, 1))[:, 0]
+        amounts = torch.ones_like(log) if weights is None else weights[t.reshape(-1)]
+        return -(amounts * (1 - log.exp()) ** gamma * log).sum() / amounts.sum()
+
+    return lambda: loss
+
+
+def binary_focal(gamma: float = 2, alpha: float = 0.25) -> Callable[[], Callable[[Tensor, Tensor], Tensor]]:
+    """The formula that torchvision documents for `sigmoid_focal_loss(reduction="mean")`."""
+
+    def loss(y: Tensor, t: Tensor) -> Tensor:
+        p, ce = torch.sigmoid(y), functional.binary_cross_entropy_with_logits(y, t, reduction="none")
+        found = ce * (1 - (p * t + (1 - p) * (1 - t))) ** gamma
+        return ((alpha * t + (1 - alpha) * (1 - t)) * found if alpha >= 0 else found).mean()
+
+    return lambda: loss
+
+
+def contrastive(margin: float) -> Callable[[], Callable[[Tensor, Tensor], Tensor]]:
+    """The loss of Hadsell et al. 2006, equation 4."""
+    return lambda: lambda d, t: (0.5 * (1 - t) * d**2 + 0.5 * t * (margin - d).clamp(min=0) ** 2).mean()
+
+
+def of_decisions() -> list[LossRow]:
+    """Weights of positives, focal losses and distances."""
+    y, t, hard = normal(5, 4, scale=3), torch.rand(5, 4), (torch.rand(5, 4) > 0.7).to(torch.float64)
+    labels, places, sequences = torch.tensor([0, 3, 1, 1, 2]), torch.tensor([[0, 3, 1], [2, 2, 0]]), normal(2, 3, 4)
+    steep, answers = torch.tensor([[1e3, -1e3, 40.0, -30.0]]), torch.tensor([[0.0, 1.0, 0.0, 1.0]])
+    weights = torch.tensor([0.5, 2.0, 1.0, 3.25])
+    weighted, pos = {"class_weights": weights.tolist()}, {"pos_weight": weights.tolist()}
+    distances = normal(6, 1).abs()
+    pairs = torch.tensor([[0.0], [1.0], [1.0], [0.0], [1.0], [0.25]])
+
+    def positives(weight: Tensor) -> Callable[[], Callable[[Tensor, Tensor], Tensor]]:
+        return lambda: nn.BCEWithLogitsLoss(pos_weight=weight)
+
+    return [
+        LossRow("BCEWithLogits", "positives", positives(torch.tensor(9.0)), y, hard, {"pos_weight": 9.0}),
+        LossRow("BCEWithLogits", "positives by output", positives(weights), y, t, pos),
+        LossRow("BCEWithLogits", "positives, far", positives(weights), steep, answers, pos),
+        LossRow("Focal", "rows", focal(2), normal(5, 4), labels),
+        LossRow("Focal", "gamma 0.5", focal(0.5), normal(5, 4), labels, {"gamma": 0.5}),
+        LossRow("Focal", "gamma 0", lambda: nn.CrossEntropyLoss(), normal(5, 4), labels, {"gamma": 0.0}),
+        LossRow("Focal", "sequences, weights", focal(1.5, weights), sequences, places, {"gamma": 1.5} | weighted),
+        LossRow("BinaryFocal", "rows", binary_focal(), y, hard),
+        LossRow("BinaryFocal", "probabilities", binary_focal(), y, t),
+        LossRow("BinaryFocal", "gamma 0.5", binary_focal(0.5, 0.7), y, hard, {"gamma": 0.5, "alpha": 0.7}),
+        LossRow("BinaryFocal", "no alpha", binary_focal(3, -1), y, hard, {"gamma": 3.0, "alpha": None}),
+        LossRow("Contrastive", "pairs", contrastive(1), distances, pairs),
+        LossRow("Contrastive", "margin 0.5", contrastive(0.5), distances, pairs, {"margin": 0.5}),
+    ]
+
+
 def hinge(outputs: Tensor, labels: Tensor, margin: float) -> Any:
     """Mean over all places of max(0, m + largest other score − own), or for one score max(0, m ∓ score)."""
     rows, found = exact(outputs.reshape(-1, outputs.shape[-1])), mpf(0)
@@ -137,4 +194,10 @@ def hinges() -> list[dict[str, Any]]:
 
 def content() -> dict[str, Any]:
     """All of them."""
-    return {"cases": [*(loss_case(row) for row in (*of_classes(), *of_values())), *hinges()]}
+    return {
+        "cases": [
+            *(loss_case(row) for row in (*of_classes(), *of_values())),
+            *hinges(),
+            *map(loss_case, of_decisions()),
+        ]
+    }

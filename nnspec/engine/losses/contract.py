@@ -43,6 +43,8 @@ class Loss(Part, Borrower):
     """The function that it applies to logits, if it takes logits."""
     takes_logs: ClassVar[bool] = False
     """Whether it expects log-probabilities from the network."""
+    decides: ClassVar[bool] = True
+    """Whether its outputs are scores of classes: the largest one, or a single one above 0, decides for its class."""
     targets: ClassVar[Literal["classes", "values"]]
     """What it compares the outputs with: class labels, or an array of the outputs' shape."""
     target_range: ClassVar[Range] = Range()
@@ -89,6 +91,22 @@ class Loss(Part, Borrower):
     def takes_weights(cls) -> bool:
         """Whether samples can be weighted: whether `forward` has the argument `weights`."""
         return "weights" in inspect.signature(cls.forward).parameters
+
+    def learns(self, outputs: Shape) -> Mapping[str, Shape]:
+        """Return the names and shapes of the arrays of `learn`, each of positive numbers."""
+        return {}
+
+    def learn(
+        self, targets: NDArray[Any], outputs: Shape, classes: int | None, weights: NDArray[Any] | None = None
+    ) -> Mapping[str, NDArray[Any]]:
+        """Return what the loss learns from the targets of all training samples, labels of `classes` classes or numbers,
+        before training: arrays by name, which `recall` takes. Nothing, unless an argument asks for it. `weights` are
+        those of the samples.
+        """
+        return {}
+
+    def recall(self, learned: Mapping[str, NDArray[Any]]) -> None:
+        """Use what was learned before training."""
 
     def __call__(self, outputs: NDArray[Any], targets: ArrayLike, weights: ArrayLike | None = None) -> float:
         """Return the loss of a batch: the same as `forward`."""
@@ -261,14 +279,16 @@ def fit_classes(loss: type[Loss], outputs: Shape, classes: int | None, target: S
         )
 
 
-def fit_weights(outputs: Shape, arguments: Mapping[str, Any]) -> None:
-    """One weight per output, if classes are weighted."""
-    weights = arguments.get("class_weights")
-    if weights is not None and len(weights) != outputs[-1]:
+def fit_weights(
+    outputs: Shape, arguments: Mapping[str, Any], argument: str = "class_weights", of: str = "class"
+) -> None:
+    """One weight per output, if an argument is a list of weights."""
+    weights = arguments.get(argument)
+    if isinstance(weights, (list, tuple)) and len(weights) != outputs[-1]:
         raise ShapeError(
             f"{len(weights)} weight{'s' if len(weights) != 1 else ''} for {_outputs(outputs[-1:])}",
-            argument="class_weights",
-            help="pass one per class",
+            argument=argument,
+            help=f"pass one per {of}",
         )
 
 

@@ -1,10 +1,10 @@
-"""Cross-entropy: softmax and negative log-likelihood as one loss."""
+"""Cross-entropy: softmax and negative log-likelihood as one loss; and weights of classes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Shape
@@ -24,14 +24,78 @@ from nnspec.engine.work import Work
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["CrossEntropyLoss"]
+__all__ = ["CrossEntropyLoss", "balanced_weights"]
 
 ClassWeights = Annotated[
-    tuple[float, ...] | None, Range(low=0, open_low=True), Also("weight", "weights", "class_weight")
+    tuple[float, ...] | Literal["balanced"] | None,
+    Range(low=0, open_low=True),
+    Also("weight", "weights", "class_weight"),
 ]
 
 
-class CrossEntropyLoss(Loss):
+def balanced_weights(labels: ArrayLike, classes: int, weights: ArrayLike | None = None) -> NDArray[Any]:
+    """Return a weight for each of C classes, n / (C · n_c), float64 `(C,)`: of n labels, n_c are of the class c.
+
+    All classes then have the same weight together. Labels of weighted samples count by their `weights` `(B,)`. As
+    scikit-learn's `compute_class_weight("balanced", …)`. Raises ValueError for a class without labels.
+    """
+    numbers = np.asarray(labels)
+    amounts = None
+    if weights is not None:
+        amounts = np.repeat(np.asarray(weights, np.float64), numbers.size // max(1, len(numbers)))
+    counts = np.bincount(numbers.reshape(-1), amounts, classes)
+    missing = np.flatnonzero(counts == 0)
+    if missing.size:
+        raise ValueError(f"class {missing[0]} has no training sample")
+    found: NDArray[Any] = counts.sum() / (len(counts) * counts)
+    return found
+
+
+class ClassWeighted(Loss):
+    """Base of the losses that can weight classes."""
+
+    _: KW_ONLY
+    class_weights: ClassWeights = None
+    _cast: dict[Any, NDArray[Any]] | None = kept()
+
+    def learns(self, outputs: Shape) -> Mapping[str, Shape]:
+        """A weight for each class, if they are `balanced`."""
+        return {"class_weights": outputs[-1:]} if self.class_weights == "balanced" else {}
+
+    def learn(
+        self, targets: NDArray[Any], outputs: Shape, classes: int | None, weights: NDArray[Any] | None = None
+    ) -> Mapping[str, NDArray[Any]]:
+        """The weights of classes, if they are `balanced`. Raises ValueError if a class has no sample."""
+        if self.class_weights != "balanced":
+            return {}
+        found = np.ones(outputs[-1])  # outputs without a class are never a label
+        found[:classes] = balanced_weights(targets, classes or outputs[-1], weights)
+        return {"class_weights": found}
+
+    def recall(self, learned: Mapping[str, NDArray[Any]]) -> None:
+        """Use the weights that were learned."""
+        if "class_weights" in learned:
+            self.class_weights, self._cast = tuple(learned["class_weights"].tolist()), None
+
+    def _weights_in(self, dtype: Any, classes: int) -> NDArray[Any]:
+        """Return the weight of each class in a dtype. Raises ValueError."""
+        self._cast = self._cast or {}
+        if dtype not in self._cast:
+            self._cast[dtype] = self._weights_of(classes).astype(dtype)
+        return self._cast[dtype]
+
+    def _weights_of(self, classes: int) -> NDArray[Any]:
+        """Return the weight of each class. Raises ValueError."""
+        weights, name = self.class_weights, type(self).__name__
+        if isinstance(weights, str):
+            raise ValueError(f"{name}: balanced weights follow from labels; pass `balanced_weights(labels, {classes})`")
+        found = np.ones(classes) if weights is None else np.array(weights, np.float64)
+        if len(found) != classes:
+            raise ValueError(f"{name}: {len(found)} weights for {classes} classes")
+        return found
+
+
+class CrossEntropyLoss(ClassWeighted):
     """L = mean over B of −log softmax(z)[label], for logits z `(B, C)`; dL/dz = (softmax(z) − onehot) / B.
 
     For sequences, with logits `(B, T, C)` and labels `(B, T)`, it is the mean over all B·T positions. Softmax and
@@ -40,7 +104,8 @@ class CrossEntropyLoss(Loss):
 
     With `label_smoothing` ε, the target probability of the label is reduced to 1 − ε, and ε is spread over all C
     classes (Szegedy et al., Rethinking the Inception Architecture, 2016). With `class_weights` w, every logarithm is
-    multiplied by the weight of its class, and L is Σ w[label] … / Σ w[label], or with rows Σ … / B.
+    multiplied by the weight of its class, and L is Σ w[label] … / Σ w[label], or with rows Σ … / B. The weights
+    `balanced` are n / (C · n_c) for n_c of n training samples in the class c, as scikit-learn's.
 
     As PyTorch's `CrossEntropyLoss(weight, label_smoothing)`, except that classes are the last axis, where PyTorch has
     `(B, C, T)`; Keras's takes probabilities unless `from_logits=True`.
@@ -53,7 +118,6 @@ class CrossEntropyLoss(Loss):
 
     _: KW_ONLY
     label_smoothing: Annotated[float, Range(low=0, high=1), Also("smoothing")] = 0.0
-    class_weights: ClassWeights = None
     _softmax: NDArray[Any] | None = kept()
     _index: NDArray[Any] | None = kept()
     _rows: NDArray[Any] | None = kept()
@@ -210,9 +274,7 @@ class CrossEntropyLoss(Loss):
         """Return the weight w of each class, and the smoothing term ε w / C of each. Raises ValueError."""
         found = self._vectors.get((classes, dtype))
         if found is None:
-            weights = np.ones(classes) if self.class_weights is None else np.array(self.class_weights, np.float64)
-            if len(weights) != classes:
-                raise ValueError(f"CrossEntropyLoss: {len(weights)} weights for {classes} classes")
+            weights = self._weights_of(classes)
             found = weights.astype(dtype), (weights * self.label_smoothing / classes).astype(dtype)
             self._vectors[classes, dtype] = found
         return found

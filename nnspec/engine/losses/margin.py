@@ -1,4 +1,4 @@
-"""The hinge loss, which is zero once the correct class leads by a margin."""
+"""Losses that are zero beyond a margin: of scores, and of distances between two samples."""
 
 from __future__ import annotations
 
@@ -16,13 +16,65 @@ from nnspec.engine.losses.contract import (
     positions,
     saved,
 )
+from nnspec.engine.losses.probability import Decisions
 from nnspec.engine.part import Positive, kept
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["HingeLoss"]
+__all__ = ["ContrastiveLoss", "HingeLoss"]
+
+
+class ContrastiveLoss(Decisions):
+    """L = mean of ½ (1 − t) d² + ½ t max(0, m − d)² for distances d ≥ 0, with t = 0 for the same and 1 for different.
+
+    dL/dd = ((1 − t) d − t max(0, m − d)) / (B·out): pairs with t = 0 move together, and pairs with t = 1 apart, until
+    they are the margin m apart. Targets between 0 and 1 are mixtures of both. Use it after `distance { … }`. Hadsell,
+    Chopra and LeCun, Dimensionality Reduction by Learning an Invariant Mapping, 2006. Without the factor ½ in Keras's
+    example of a siamese network.
+    """
+
+    spec_name = "Contrastive"
+    also = ("ContrastiveLoss", "contrastive_loss")
+    takes_logits = False
+    decides = False
+
+    margin: Positive = 1.0
+    _far: NDArray[Any] | None = kept()
+
+    @classmethod
+    def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
+        """Both distances, from 0 and from the margin, and their squares."""
+        scratch = {name: Work(outputs) for name in ("near", "terms", "squares")}
+        return scratch | {"far": Work(outputs, saved=True)}
+
+    def forward(
+        self,
+        outputs: NDArray[Any],
+        targets: ArrayLike,
+        out: NDArray[Any] | None = None,
+        weights: ArrayLike | None = None,
+    ) -> float:
+        """Mean loss. Raises ValueError if shapes differ or, without `out`, for t outside [0, 1]."""
+        wanted = self._wanted(outputs, targets, out, weights)
+        near, far, terms, squares = (
+            self.work_array(name, outputs.shape, outputs.dtype) for name in ("near", "far", "terms", "squares")
+        )
+        np.subtract(1, wanted, out=near, casting="unsafe")
+        np.multiply(near, outputs, out=near)
+        np.multiply(near, outputs, out=terms)
+        np.subtract(self.margin, outputs, out=far)
+        self._far = np.maximum(far, 0, out=far)
+        slope = np.multiply(far, wanted, out=out)
+        np.add(terms, np.multiply(far, slope, out=squares), out=terms)
+        np.multiply(terms, 0.5, out=terms)
+        self._slope = np.subtract(near, slope, out=slope)
+        return self.divided(self.total(terms), outputs.size)
+
+    def sides(self) -> NDArray[Any] | None:
+        """Which distances are below the margin, where the second derivative jumps."""
+        return saved(self._far, self) > 0
 
 
 class HingeLoss(Loss):

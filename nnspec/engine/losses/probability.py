@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import KW_ONLY
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Shape, ShapeError, shape_in_words
@@ -21,8 +21,8 @@ from nnspec.engine.losses.contract import (
     positions,
     saved,
 )
-from nnspec.engine.losses.cross_entropy import ClassWeights
-from nnspec.engine.part import Range, kept
+from nnspec.engine.losses.cross_entropy import ClassWeighted
+from nnspec.engine.part import Also, Range, kept
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
@@ -31,23 +31,16 @@ if TYPE_CHECKING:
 __all__ = ["BCEWithLogitsLoss", "KLDivLoss", "NLLLoss"]
 
 
-class BCEWithLogitsLoss(Loss):
-    """L = mean of −t log σ(z) − (1 − t) log(1 − σ(z)) over all B·out logits z; dL/dz = (σ(z) − t) / (B·out).
+class Decisions(Loss):
+    """Base of the losses of independent yes/no decisions: each output is the logit z of a target t in [0, 1]."""
 
-    Each output is an independent yes/no decision with target t in [0, 1]. For data with two classes and one output, t
-    is the label; with one output per class, labels are one-hot rows: each class against all others. Computed as max(z,
-    0) − z t + log(1 + e^−|z|), which neither overflows nor takes the logarithm of zero. As PyTorch's
-    `BCEWithLogitsLoss`; Keras's `BinaryCrossentropy` takes probabilities unless `from_logits=True`.
-    """
-
-    spec_name = "BCEWithLogits"
-    also = ("BinaryCrossEntropy", "BCEWithLogitsLoss", "BCELoss", "BCE", "BinaryCrossentropy", "SigmoidCrossEntropy")
     targets = "values"
     target_range = Range(0, 1)
     takes_logits = True
     squashes_with = "sigmoid"
 
-    _difference: NDArray[Any] | None = kept()
+    _slope: NDArray[Any] | None = kept()
+    """The derivative of each term."""
 
     @classmethod
     def takes_classes(cls, levels: tuple[int, ...]) -> bool:
@@ -59,6 +52,7 @@ class BCEWithLogitsLoss(Loss):
         cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
     ) -> None:
         """The shape of the target; one output for two classes; or one output per class."""
+        fit_weights(outputs, arguments, "pos_weight", "output")
         if classes == 2 and outputs == (*target, 1):
             return
         if classes is not None and outputs == (*target, 1):
@@ -68,10 +62,52 @@ class BCEWithLogitsLoss(Loss):
             )
         fit_values(cls, outputs, classes, target)
 
+    def _wanted(
+        self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None, weights: ArrayLike | None
+    ) -> NDArray[Any]:
+        """Begin a forward pass; return the targets."""
+        wanted = np.asarray(targets)
+        check_shape(self, outputs, wanted)
+        self.weigh(weights, outputs, check=out is None)
+        if out is None and wanted.size and not (wanted.min() >= 0 and wanted.max() <= 1):
+            name = type(self).__name__
+            raise ValueError(f"{name}: targets lie in [0, 1], not from {wanted.min()} to {wanted.max()}")
+        return wanted
+
+    def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """The derivative of each term, divided by B·out."""
+        slope = saved(self._slope, self)
+        return self.weighed(np.multiply(slope, 1.0 / slope.size, out=out))
+
+
+class BCEWithLogitsLoss(Decisions):
+    """L = mean of −t log σ(z) − (1 − t) log(1 − σ(z)) over all B·out logits z; dL/dz = (σ(z) − t) / (B·out).
+
+    Each output is an independent yes/no decision with target t in [0, 1]. For data with two classes and one output, t
+    is the label; with one output per class, labels are one-hot rows: each class against all others. Computed as max(z,
+    0) − z t + log(1 + e^−|z|), which neither overflows nor takes the logarithm of zero. As PyTorch's
+    `BCEWithLogitsLoss`; Keras's `BinaryCrossentropy` takes probabilities unless `from_logits=True`.
+
+    With `pos_weight` p, one number or one for each output, the first term is multiplied by p: L = mean of −p t log σ(z)
+    − (1 − t) log(1 − σ(z)). If a label has a positive for every nine negatives, p = 9 gives both the same weight.
+    """
+
+    spec_name = "BCEWithLogits"
+    also = ("BinaryCrossEntropy", "BCEWithLogitsLoss", "BCELoss", "BCE", "BinaryCrossentropy", "SigmoidCrossEntropy")
+
+    _: KW_ONLY
+    pos_weight: Annotated[float | tuple[float, ...] | None, Range(low=0, open_low=True), Also("scale_pos_weight")] = (
+        None
+    )
+
+    def __post_init__(self) -> None:
+        self._positives: dict[Any, NDArray[Any]] = {}
+
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
-        """The exponentials, and one array for the sums."""
-        return {"powers": Work(outputs), "terms": Work(outputs)}
+        """The exponentials, and one array for the sums; with `pos_weight`, one for the weights."""
+        work = {"powers": Work(outputs), "terms": Work(outputs)}
+        return work if arguments.get("pos_weight") is None else work | {"amounts": Work(outputs)}
 
     def forward(
         self,
@@ -81,13 +117,11 @@ class BCEWithLogitsLoss(Loss):
         weights: ArrayLike | None = None,
     ) -> float:
         """Mean negative log-likelihood. Raises ValueError if shapes differ or, without `out`, for t outside [0, 1]."""
-        wanted = np.asarray(targets)
-        check_shape(self, outputs, wanted)
-        self.weigh(weights, outputs, check=out is None)
-        if out is None and wanted.size and not (wanted.min() >= 0 and wanted.max() <= 1):
-            raise ValueError(f"BCEWithLogitsLoss: targets lie in [0, 1], not from {wanted.min()} to {wanted.max()}")
+        wanted = self._wanted(outputs, targets, out, weights)
         powers = self.work_array("powers", outputs.shape, outputs.dtype)
         terms = self.work_array("terms", outputs.shape, outputs.dtype)
+        if self.pos_weight is not None:
+            return self._with_positives_weighted(outputs, wanted, out, powers, terms)
         np.multiply(outputs, wanted, out=powers)
         np.maximum(outputs, 0, out=terms)
         np.subtract(terms, powers, out=terms)
@@ -99,17 +133,57 @@ class BCEWithLogitsLoss(Loss):
         sigma = np.minimum(outputs, 0, out=out)
         np.exp(sigma, out=sigma)
         np.divide(sigma, np.add(powers, 1, out=terms), out=sigma)
-        self._difference = np.subtract(sigma, wanted, out=sigma)
+        self._slope = np.subtract(sigma, wanted, out=sigma)
         total += self.total(np.log1p(powers, out=powers))
         return self.divided(total, outputs.size)
 
-    def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """(σ(z) − t) / (B·out)."""
-        difference = saved(self._difference, self)
-        return self.weighed(np.multiply(difference, 1.0 / difference.size, out=out))
+    def _with_positives_weighted(
+        self,
+        outputs: NDArray[Any],
+        wanted: NDArray[Any],
+        out: NDArray[Any] | None,
+        powers: NDArray[Any],
+        terms: NDArray[Any],
+    ) -> float:
+        """L = mean of (1 − t) z + f log(1 + e^−z) with f = 1 − t + p t; dL/dz = (1 − t) σ(z) − p t σ(−z)."""
+        amounts, positive = self.work_array("amounts", outputs.shape, outputs.dtype), self._positive(outputs.dtype)
+        np.multiply(wanted, positive - 1, out=amounts, casting="unsafe")
+        np.add(amounts, 1, out=amounts)
+        np.subtract(1, wanted, out=terms, casting="unsafe")
+        np.multiply(terms, outputs, out=terms)
+        # log(1 + e^−z) = log(1 + e^−|z|) − min(z, 0), which neither overflows nor takes the logarithm of zero.
+        np.minimum(outputs, 0, out=powers)
+        np.multiply(powers, amounts, out=powers)
+        np.subtract(terms, powers, out=terms)
+        total = self.total(terms)
+        np.absolute(outputs, out=powers)
+        np.negative(powers, out=powers)
+        np.exp(powers, out=powers)
+        np.log1p(powers, out=terms)
+        np.multiply(terms, amounts, out=terms)
+        total += self.total(terms)
+        np.add(powers, 1, out=powers)
+        np.minimum(outputs, 0, out=terms)
+        np.exp(terms, out=terms)
+        np.divide(terms, powers, out=terms)
+        np.multiply(terms, np.subtract(1, wanted, out=amounts, casting="unsafe"), out=terms)
+        sigma = np.negative(outputs, out=out)
+        np.minimum(sigma, 0, out=sigma)
+        np.exp(sigma, out=sigma)
+        np.divide(sigma, powers, out=sigma)
+        np.multiply(sigma, np.multiply(wanted, positive, out=amounts, casting="unsafe"), out=sigma)
+        self._slope = np.subtract(terms, sigma, out=sigma)
+        return self.divided(total, outputs.size)
+
+    def _positive(self, dtype: Any) -> NDArray[Any]:
+        """Return `pos_weight`: one number, or one for each output."""
+        found = self._positives.get(dtype)
+        if found is None:
+            found = self._positives[dtype] = np.array(self.pos_weight, dtype)
+        return found
 
 
-class NLLLoss(Loss):
+class NLLLoss(ClassWeighted):
     """L = mean of −y[label] over log-probabilities y `(B, C)`, or `(B, T, C)`; dL/dy = −onehot / B.
 
     Its inputs must be log-probabilities: use it after `LogSoftmax`. `CrossEntropy` takes logits, does both in one step,
@@ -122,17 +196,11 @@ class NLLLoss(Loss):
     targets = "classes"
     takes_logs = True
 
-    _: KW_ONLY
-    class_weights: ClassWeights = None
     _index: NDArray[Any] | None = kept()
     _amounts: NDArray[Any] | float = kept()
     _total: float | None = kept()
     _shape: Shape = kept()
     _dtype: Any = kept()
-
-    def __post_init__(self) -> None:
-        weights = self.class_weights
-        self._weights = None if weights is None else np.array(weights, dtype=np.float64)
 
     @classmethod
     def fit(
@@ -172,11 +240,11 @@ class NLLLoss(Loss):
         labels = labels.reshape(-1)
         self._index = positions(labels, classes, index)
         outputs.reshape(-1).take(index, out=picked, mode="clip")
-        if self._weights is None:
+        if self.class_weights is None:
             self._amounts = -1.0 / picked.size
             return self.divided(self.total(picked), -picked.size)
         amounts = self.work_array("amounts", places, outputs.dtype).reshape(-1)
-        self._weights.astype(outputs.dtype, copy=False).take(labels, out=amounts, mode="clip")
+        self._weights_in(outputs.dtype, classes).take(labels, out=amounts, mode="clip")
         self._total = total = float(np.add.reduce(amounts))
         self.weigh_places(amounts, total)
         self._amounts = np.multiply(amounts, -1.0 / total if total else 0.0, out=amounts)
