@@ -134,6 +134,7 @@ HEADINGS = {
     "metric": "Metrics",
     "penalty": "Penalties",
     "constraint": "Constraints",
+    "scaling rule": "Scaling",
     "augmentation": "Augmentations",
     "stopping rule": "Early stopping",
     "validation rule": "Validation",

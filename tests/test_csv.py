@@ -14,6 +14,7 @@ from tiny_spec import ROOT, run, spec
 
 from nnspec.checker import check
 from nnspec.data import CSV, Access, DataError, Facts, FileFault
+from nnspec.data.source import fields_of
 from nnspec.diagnostics import Source
 
 TABLE = 'size,kind,"the ""third""",price\n1,cat,0.5,10\n2,dog,-1e3,20\n3,cat,2.5,30\n4,ant,7,40\n'
@@ -24,7 +25,10 @@ def test_numbers_and_texts(write: Write) -> None:
     # size; ant, cat, dog; the "third"
     assert x == [[1, 0, 1, 0, 0.5], [2, 0, 0, 1, -1000], [3, 0, 1, 0, 2.5], [4, 1, 0, 0, 7]]
     assert y == [10, 20, 30, 40]
-    assert source.facts() == Facts((5,), None, 3, 1, "float64", levels=(10, 20, 30, 40))
+    columns = fields_of([("size", 1), ("kind", 3), ('the "third"', 1)])
+    levels = (10, 20, 30, 40)
+    wanted = Facts((5,), None, 3, 1, "float64", levels=levels, columns=columns, target_names=("price",))
+    assert source.facts() == wanted
 
 
 def test_text_as_target_means_classes(write: Write) -> None:

@@ -18,12 +18,14 @@ from nnspec.checker.program import TrainSettings
 from nnspec.compiler.layout import lay_out
 from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
-from nnspec.compiler.preparing import Standardiser, constant_features, divide, scaling
+from nnspec.compiler.preparing import divide
+from nnspec.compiler.scaling import Standardiser, constant_features, scaling
 from nnspec.data.source import Dataset, Facts, Split
 from nnspec.diagnostics import Source
 from nnspec.engine.augmentations import Flip, Noise, Shift
 from nnspec.engine.gradcheck import GradientCheck
 from nnspec.engine.random import Stream, stream
+from nnspec.engine.scalers import Standard
 from nnspec.records.write import write_record
 from nnspec.runner import gradients as prove
 
@@ -109,7 +111,7 @@ def test_mean_and_deviation_are_those_of_the_samples_chosen(dtype: str) -> None:
     rng = np.random.default_rng(0)
     x = (rng.standard_normal((3000, 5)) * [1, 2, 10, 0.1, 30] + [0, 100, -3, 7, 90]).clip(0, 255).astype(dtype)
     chosen = rng.permutation(3000)[:2500]
-    mean, deviation = scaling(dataset(x, 255.0), chosen)
+    mean, deviation = scaling(dataset(x, 255.0), chosen, [Standard()])
     whole = x[chosen].astype(np.float64) / 255
     np.testing.assert_allclose(mean, whole.mean(axis=0), rtol=1e-12)
     wanted = whole.std(axis=0)
@@ -121,12 +123,12 @@ def test_a_feature_that_does_not_vary_becomes_zero() -> None:
     x[:, 1] = 0.1
     x[:, 2] = 1e6 + 1e-3 * np.arange(100)  # which float32 could not tell apart
     x[:, 3] = np.arange(100)
-    mean, deviation = scaling(dataset(x), np.arange(100))
+    mean, deviation = scaling(dataset(x), np.arange(100), [Standard()])
     np.testing.assert_array_equal(deviation[:2], 1)
     np.testing.assert_allclose((x - mean)[:, :2], 0, atol=1e-12)
     # The deviation of 0, 1, …, 99 is √((100² − 1) / 12).
     np.testing.assert_allclose(deviation[2:], [28.86607004772212e-3, 28.86607004772212], rtol=1e-6)
-    np.testing.assert_array_equal(constant_features(dataset(x), np.arange(100)), [0, 1])
+    assert [*constant_features(dataset(x), np.arange(100), [Standard()])] == [(0, 0.0), (1, 0.0)]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -182,7 +184,7 @@ def test_a_large_mean_costs_no_precision(stored: str, dtype: str) -> None:
     wanted = (np.arange(102) - 50.5) / 29.44344862047696
     np.testing.assert_allclose(z, wanted, rtol=2e-7 if dtype == "float32" else 1e-12, atol=1e-12)
     alone = x.astype("float32" if (stored, dtype) == ("float32", "float32") else "float64")
-    Standardiser.alone(scaling(data, np.arange(102)), alone.dtype.name)(alone)
+    Standardiser.alone(scaling(data, np.arange(102), [Standard()]), alone.dtype.name)(alone)
     np.testing.assert_array_equal(alone[:, 0].astype(dtype), z)
 
 

@@ -11,10 +11,11 @@ from tiny_spec import ALONE, compiled, run, spec
 
 import nnspec
 from nnspec.analysis.meter import Meter
-from nnspec.compiler.preparing import scaling, target_scaling
+from nnspec.compiler.scaling import scaling, target_scaling
 from nnspec.data.source import Access, DataError
 from nnspec.engine import PARTS
 from nnspec.engine.losses import Loss
+from nnspec.engine.scalers import Standard
 from nnspec.results.run import RunResult
 from nnspec.runner.gradients import prove_gradients
 from nnspec.runner.load_data import load_data
@@ -121,7 +122,7 @@ def test_scaling_is_that_of_repeated_samples(tmp_path: Path) -> None:
     for many, rows in zip((False, True), everything, strict=True):
         program = compiled(words("MSE", saved(tmp_path, NUMBERS, w=not many, many=many))).program
         dataset, _ = load_data(program, Access())["run"]
-        found.append((*scaling(dataset, rows), *target_scaling(dataset, rows)))
+        found.append((*scaling(dataset, rows, [Standard()]), *target_scaling(dataset, rows, [Standard()])))
     for weighted, repeated in zip(*found, strict=True):
         np.testing.assert_allclose(weighted, repeated, rtol=1e-12)
 

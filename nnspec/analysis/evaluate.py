@@ -13,8 +13,8 @@ from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import lay_out
 from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
-from nnspec.compiler.preparing import in_units
 from nnspec.compiler.proofs import Compiled
+from nnspec.compiler.scaling import in_units
 from nnspec.data.eval_inputs import Targets, read_given
 from nnspec.data.source import Access, Dataset, FileFault
 from nnspec.engine._numpy import np
@@ -110,8 +110,8 @@ def scaling_of(arrays: Mapping[str, NDArray[Any]], what: str = "input") -> tuple
 def check_scaling(experiment: Experiment, arrays: Mapping[str, NDArray[Any]], source: Path) -> None:
     """Check the saved scales of samples and targets. Raises RunError if they are missing or unusable."""
     train = experiment.train
-    scaled = {"input": (train.standardise, experiment.facts.features)}
-    scaled["target"] = train.standardise_target, prod(experiment.outputs)
+    scaled = {"input": (bool(train.scalers), experiment.facts.features)}
+    scaled["target"] = bool(train.target_scalers), prod(experiment.outputs)
     for what, (wanted, size) in scaled.items():
         for name in (f"{what}.mean", f"{what}.deviation"):
             array = arrays.get(name)

@@ -14,6 +14,7 @@ from nnspec.engine.augmentations import Augmentation
 from nnspec.engine.layers.contract import Geometry, Shape
 from nnspec.engine.part import Also, BareWord, Count, FilePath, Part, Positive, Range, TensorName
 from nnspec.engine.penalties import Constraint, Penalty
+from nnspec.engine.scalers import Scaler, scalers_of
 from nnspec.engine.stopping import Stopping
 from nnspec.engine.validation import Fold, Folds, Validation, share_of
 
@@ -140,13 +141,17 @@ class TrainSettings:
     """Whether held-out samples keep the proportions of the classes."""
     target: Annotated[Literal["labels", "input"], Also("targets", "label")] = BareWord("labels")  # type: ignore[assignment]
     """The target of the loss: the sample's label in the data, or the sample itself."""
-    standardise: Annotated[bool, Also("standardize", "normalise", "normalize", "scale")] = False
-    """Whether each feature is scaled to mean 0 and standard deviation 1 over the training samples."""
+    standardise: Annotated[
+        bool | Scaler | tuple[Scaler, ...],
+        Also("standardize", "normalise", "normalize", "scale", "scaler", "preprocess", "preprocessing"),
+    ] = False
+    """How numbers of samples are scaled: true for mean 0 and standard deviation 1 of each feature over the training
+    samples, or rules."""
     standardise_target: Annotated[
-        bool,
+        bool | Scaler | tuple[Scaler, ...],
         Also("standardize_target", "standardise_targets", "scale_target", "normalise_target", "normalize_target"),
     ] = False
-    """Whether targets are scaled to mean 0 and standard deviation 1 for the loss."""
+    """How targets are scaled for the loss: true for mean 0 and standard deviation 1 of each number, or rules."""
     augment: Annotated[
         Augmentation | tuple[Augmentation, ...] | None, Also("augmentation", "augmentations", "transform", "transforms")
     ] = None
@@ -174,7 +179,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         """Store lists as tuples, since settings are frozen."""
-        for name in ("augment", "penalty", "freeze"):
+        for name in ("augment", "penalty", "freeze", "standardise", "standardise_target"):
             if isinstance(getattr(self, name), (list, tuple)):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         frozen = self.freeze
@@ -191,9 +196,19 @@ class TrainSettings:
         return self.augment if isinstance(self.augment, tuple) else (self.augment,) if self.augment else ()
 
     @property
+    def scalers(self) -> tuple[Scaler, ...]:
+        """The rules by which samples are scaled."""
+        return scalers_of(self.standardise)
+
+    @property
+    def target_scalers(self) -> tuple[Scaler, ...]:
+        """The rules by which targets are scaled."""
+        return scalers_of(self.standardise_target)
+
+    @property
     def prepares(self) -> bool:
         """Whether samples are transformed before they enter the network."""
-        return self.standardise or bool(self.augmentations)
+        return bool(self.scalers or self.augmentations)
 
     @property
     def trainings(self) -> int:

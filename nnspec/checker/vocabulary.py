@@ -221,10 +221,10 @@ def parts(*kinds: str) -> Mapping[str, type[Part]]:
 
 
 def is_reserved(word: str) -> bool:
-    """Whether a name is reserved for a part. Validation rules are common words such as `last`: a `let`, block or
-    parameter may have the same name, and hides the rule."""
+    """Whether a name is reserved for a part. Rules for validation and scaling and augmentations are common words such
+    as `last`, `fixed` and `crop`: a `let`, block or parameter may have the same name, and hides the part."""
     part = parts().get(word)
-    return part is not None and part.kind != "validation rule"
+    return part is not None and part.kind not in ("validation rule", "scaling rule", "augmentation")
 
 
 def options() -> set[str]:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import Layout, prepared_in
-from nnspec.compiler.preparing import Preparation, divide, target_scaling
+from nnspec.compiler.preparing import Preparation, divide
+from nnspec.compiler.scaling import target_scaling
 from nnspec.data.source import Dataset, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.random import Stream, stream
@@ -69,8 +70,8 @@ class Batches:
         self._known: dict[tuple[int, _Rows], _Places] = {}
         self._order, self._held_out = self._split(self._whole.y)
         self.target_scaling = target_scaling
-        """Mean and standard deviation of each number of a target, if targets are standardised."""
-        if experiment.train.standardise_target:
+        """Shift and scale of each number of a target, if targets are scaled."""
+        if experiment.train.target_scalers:
             self._standardise_targets()
         self._prepare: Preparation | None = None
         if experiment.train.prepares or self._of_input:
@@ -135,7 +136,8 @@ class Batches:
 
     def _standardise_targets(self) -> None:
         """Store targets minus their mean, for metrics, and the factors that convert to the loss's scale and back."""
-        self.target_scaling = self.target_scaling or target_scaling(self._dataset, self._order)
+        rules = self._train_settings.target_scalers
+        self.target_scaling = self.target_scaling or target_scaling(self._dataset, self._order, rules)
         mean, deviation = self.target_scaling
         for rows, split in ((self._whole, self._dataset.train), (self._test, self._dataset.test)):
             y = split.y.reshape(len(split.y), len(mean)) - mean  # in float64, before any rounding
@@ -150,7 +152,7 @@ class Batches:
 
     @property
     def scaling(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
-        """Mean and standard deviation of each feature, if samples are standardised: (x − mean) / deviation."""
+        """Shift and scale of each feature, if samples are scaled: (x − shift) / scale."""
         return self._prepare.scaling if self._prepare is not None else None
 
     # Where samples are loaded

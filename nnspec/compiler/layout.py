@@ -262,7 +262,7 @@ def _batch(layout: Layout) -> Iterator[Buffer]:
         yield Buffer("targets", "batch", (rows, *experiment.outputs), layout.dtype)
         if experiment.classes is not None and prod(experiment.outputs) != prod(experiment.target):
             yield Buffer("identity", "batch", (experiment.classes, experiment.classes), layout.dtype)
-    if experiment.train.standardise_target:
+    if experiment.train.target_scalers:
         yield Buffer("targets", "batch", (rows, *experiment.outputs), layout.dtype)
         yield Buffer("target_factor", "batch", experiment.outputs, layout.dtype)
         yield Buffer("target_deviation", "batch", experiment.outputs, layout.dtype)
@@ -276,7 +276,7 @@ def _batch(layout: Layout) -> Iterator[Buffer]:
     prepared = prepared_in(experiment)
     if experiment.train.prepares and prepared not in (facts.stored, layout.dtype):
         yield Buffer("wide", "batch", (rows, facts.features), prepared)
-    if experiment.train.standardise:
+    if experiment.train.scalers:
         names = ("mean", "factor", "rest") if prepared == "float32" else ("mean", "factor")
         for name in names:
             yield Buffer(name, "batch", (facts.features,), prepared)

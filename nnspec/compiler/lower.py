@@ -37,7 +37,7 @@ def lower(experiment: Experiment) -> Steps:
     if experiment.train.target == "labels":
         labels = lowering.given("labels", experiment.facts.target, "float" if experiment.classes is None else "index")
     measured = y
-    if experiment.train.standardise_target and experiment.metrics:  # metrics compare in the unit of the targets
+    if experiment.train.target_scalers and experiment.metrics:  # metrics compare in the unit of the targets
         measured = lowering.scale(y)
     for number, metric in enumerate(experiment.metrics):
         work = metric.part.work(experiment.outputs, metric.values())

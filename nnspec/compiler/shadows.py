@@ -86,7 +86,7 @@ class _Drawing:
         return getattr(self._rng, name)
 
 
-_SHADOWED = ("nnspec.engine.", "nnspec.compiler.batches", "nnspec.compiler.preparing")
+_SHADOWED = ("nnspec.engine.", "nnspec.compiler.batches", "nnspec.compiler.preparing", "nnspec.compiler.scaling")
 
 
 def has_shadow(value: Any) -> bool:

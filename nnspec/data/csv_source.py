@@ -14,7 +14,7 @@ from nnspec.data.csv_cells import Form, in_words, listed
 from nnspec.data.csv_columns import MOST_COLUMNS, MOST_TEXTS, ReadColumn, ReadTable
 from nnspec.data.csv_file import MOST_BYTES, CsvFile
 from nnspec.data.files import changed, digest_of, open_file, remembered
-from nnspec.data.source import Access, Column, Dataset, DataSource, Facts, FileFault, Remark, Split
+from nnspec.data.source import Access, Column, Dataset, DataSource, Facts, FileFault, Remark, Split, fields_of
 from nnspec.data.splitting import Seed, Share, divided, shares
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, FilePath
@@ -221,6 +221,8 @@ class CSV(DataSource):
             remarks=(*table.remarks,),
             validation=held_out,
             shuffled=self.shuffle,
+            columns=fields_of((column.name, column.width) for column in table.features),
+            target_names=() if classes else self.targets,
         )
 
     # Reading

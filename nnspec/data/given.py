@@ -13,7 +13,7 @@ from nnspec.data.array_source import ArraySource, Pair, Parts, stored_as
 from nnspec.data.frames import arrays_of, is_frame
 from nnspec.data.labels import Labels
 from nnspec.data.memory import GivenData, as_array, kind_of, or_near
-from nnspec.data.source import Access, DataError, Dataset, DataUnavailable, Facts, FileFault, Remark
+from nnspec.data.source import Access, DataError, Dataset, DataUnavailable, Facts, FileFault, Remark, fields_of
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, Count, Range
 
@@ -115,7 +115,14 @@ class Given(ArraySource):
         if self.targets is not None and (facts.classes is not None or prod(facts.target) != self.targets):
             kind = f"{facts.classes} classes" if facts.classes else f"{prod(facts.target)} numbers as targets"
             raise FileFault(f"the data has {kind}, but the spec expects {self.targets} numbers", argument="targets")
-        return survey
+        if self._data is not None and self._data.columns:
+            columns = self._data.columns
+            facts = replace(
+                facts,
+                columns=fields_of((each.name, 1 if each.texts is None else len(each.texts)) for each in columns),
+                target_names=() if facts.classes else self._data.target_names,
+            )
+        return survey._replace(facts=facts)
 
     def _labels(self, pairs: Sequence[Pair], kept: Sequence[NDArray[Any] | None]) -> Labels:
         """Return the labels; if the spec names the number of classes, some of them may not occur."""

@@ -6,7 +6,8 @@ a source of the user's own files reads their headers, or all of a small file. `l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -33,6 +34,7 @@ __all__ = [
     "Remark",
     "Split",
     "class_name",
+    "fields_of",
 ]
 
 
@@ -133,6 +135,10 @@ class Facts:
     """The inputs by name, as ranges of a sample's row, where there are several; () for one without a name."""
     targets: tuple[Field, ...] = ()
     """The targets by name, as ranges of the row `target`, where there are several; () for one without a name."""
+    columns: tuple[Field, ...] = ()
+    """The columns of a table, as ranges of a sample's row: a column of text has one number for each of its texts."""
+    target_names: tuple[str, ...] = ()
+    """The columns that the numbers of a target come from, where they have names."""
     predicts_next: bool = False
     """Whether the target of each place is the id at the next one, so that no place may see later ones."""
 
@@ -214,6 +220,16 @@ class Column:
     """The texts of a column of text, each a feature that is 0 or 1; None for a column of numbers."""
     mean: float | None = None
     """For a column of numbers, what replaces a missing cell, where missing cells are filled in."""
+
+
+def fields_of(columns: Iterable[tuple[str, int]]) -> tuple[Field, ...]:
+    """Return columns as ranges of a row, from their names and widths."""
+    named = [*columns]
+    stops = [*itertools.accumulate(width for _, width in named)]
+    return tuple(
+        Field(name, stop - width, stop, () if width == 1 else (width,))
+        for (name, width), stop in zip(named, stops, strict=True)
+    )
 
 
 def class_name(label: int, names: Sequence[str], alphabet: str | None) -> str:

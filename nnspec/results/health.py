@@ -116,7 +116,7 @@ def _worse_than_the_mean(lane: LaneResult, experiment: Experiment) -> Iterator[F
                 f"worse than predicting the mean of the targets: {name} is {lane.final(name):.4g}, "
                 f"and {constant:.4g} for the mean"
             )
-            ways = ["more epochs", "another rate", *([] if experiment.train.standardise else ["standardise"])]
+            ways = ["more epochs", "another rate", *([] if experiment.train.scalers else ["standardise"])]
             ways.append("targets on a scale near 1")
             yield _of_lane("worse than the mean", text, f"try {', '.join(ways)}", lane, experiment)
             return

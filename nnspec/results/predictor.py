@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import prepared_in
-from nnspec.compiler.preparing import Standardiser, in_units
+from nnspec.compiler.scaling import Standardiser, in_units
 from nnspec.data.csv_cells import Form
 from nnspec.data.predict_inputs import Inputs, Wanted, array_inputs, read_inputs, table_inputs
 from nnspec.data.source import class_name

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, Program
-from nnspec.compiler.preparing import constant_features, divide, learned_by_loss
+from nnspec.compiler.preparing import divide, learned_by_loss
+from nnspec.compiler.scaling import constant_features
 from nnspec.data.source import Dataset, FileFault
 from nnspec.engine._numpy import np
 from nnspec.engine.metrics import AUC
+from nnspec.engine.scalers import Scaler
 from nnspec.engine.validation import Validation
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def remarks(program: Program, datasets: Mapping[str, Dataset]) -> tuple[str, ...
         for number in range(train.trainings):
             one = experiment.training(number)
             seed = one.seed if train.validation else 0
-            split = (id(dataset), one.train.validation, train.stratify, train.standardise, str(one.loss), seed)
+            split = (id(dataset), one.train.validation, train.stratify, train.scalers, str(one.loss), seed)
             if split not in known:
                 known.add(split)
                 found |= dict.fromkeys(_of_split(one, dataset))
@@ -56,8 +58,8 @@ def _of_split(experiment: Experiment, dataset: Dataset) -> Iterator[str]:
         yield from _alike(dataset, "training", dataset.train.y[trained])
         yield from _alike(dataset, "validation", dataset.train.y[held_out])
         yield from _alike(dataset, "test", dataset.test.y)
-    if experiment.train.standardise:
-        yield from _constant(dataset, trained)
+    if experiment.train.scalers:
+        yield from _constant(dataset, trained, experiment.train.scalers)
     loss = experiment.loss.make()
     if loss.learns(experiment.outputs):
         for name, values in learned_by_loss(loss, experiment, dataset, trained).items():
@@ -118,17 +120,20 @@ def _alike(dataset: Dataset, part: str, targets: NDArray[Any]) -> Iterator[str]:
         yield f"labels {', '.join(words)}{more} are the same in all {part} samples: `auc` is not defined there"
 
 
-def _constant(dataset: Dataset, trained: NDArray[Any]) -> Iterator[str]:
-    """Name the features that become 0 when standardised."""
-    constant = constant_features(dataset, trained)
-    if not len(constant):
-        return
+def _constant(dataset: Dataset, trained: NDArray[Any], rules: Sequence[Scaler]) -> Iterator[str]:
+    """Name the features that become a single number, 0 for most rules, when scaled."""
+    constant: dict[float, list[int]] = {}
+    for feature, becomes in constant_features(dataset, trained, rules):
+        constant.setdefault(becomes, []).append(feature)
     names = dataset.feature_names
-    words = [f"`{names[i]}`" if names else str(i + 1) for i in constant[:MOST_NAMES].tolist()]
-    if len(constant) > MOST_NAMES:
-        words = [f"{len(constant):,} of {dataset.facts.features:,} features are"]
-    elif len(words) == 1:
-        words = [f"feature {words[0]} is"]
-    else:
-        words = [f"features {', '.join(words[:-1])} and {words[-1]} are"]
-    yield f"{words[0]} constant in the training samples and become 0 when standardised"
+    for becomes, features in constant.items():
+        words = [f"`{names[i]}`" if names else str(i) for i in features[:MOST_NAMES]]
+        counted = "" if names else ", counted from 0,"
+        if len(features) > MOST_NAMES:
+            which = f"{len(features):,} of {dataset.facts.features:,} features are"
+        elif len(words) == 1:
+            which = f"feature {words[0]}{counted} is"
+        else:
+            which = f"features {', '.join(words[:-1])} and {words[-1]}{counted} are"
+        become = f"become{'s' * (len(features) == 1)} {becomes:g} when standardised"
+        yield f"{which} constant in the training samples and {become}"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, Figure, LayerNode, Number, Operation, Program
 from nnspec.compiler.plan import build_network
-from nnspec.compiler.preparing import divide, learned_by_loss, scaling, target_scaling
+from nnspec.compiler.preparing import divide, learned_by_loss
+from nnspec.compiler.scaling import scaling, target_scaling
 from nnspec.data.source import Access, DataError, Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.gradcheck import BOUND, GradientCheck, GradientReport, LostStepError
@@ -107,15 +108,15 @@ def _samples(
     count = len(x)
     x = x.reshape(count, -1) / dataset.divisor
     y = dataset.train.y[first]
-    if train.standardise or train.standardise_target:
+    if train.scalers or train.target_scalers:
         trained = _trained(experiment, dataset)
-    if train.standardise:
-        mean, std = scaling(dataset, trained)
+    if train.scalers:
+        mean, std = scaling(dataset, trained, train.scalers)
         x = (x - mean) / std
     x = x.reshape(count, *experiment.layers[0].incoming)
     labels = x if train.target == "input" else y
-    if train.standardise_target:
-        mean, std = target_scaling(dataset, trained)
+    if train.target_scalers:
+        mean, std = target_scaling(dataset, trained, train.target_scalers)
         labels = (labels.reshape(count, -1) - mean) / std
     return x, _targets(experiment, loss, labels), None if w is None else w[first].astype(np.float64)
 
@@ -123,7 +124,7 @@ def _samples(
 def _learns(experiment: Experiment) -> bool:
     """Whether anything besides the weights is learned from the training samples."""
     train = experiment.train
-    return train.standardise or train.standardise_target or bool(experiment.loss.make().learns(experiment.outputs))
+    return bool(train.scalers or train.target_scalers) or bool(experiment.loss.make().learns(experiment.outputs))
 
 
 def _trained(experiment: Experiment, dataset: Dataset) -> NDArray[Any]:
@@ -261,8 +262,8 @@ def _same_calculus(one: Experiment, other: Experiment) -> bool:
             [(choice.value.name, comparable(choice.value.values())) for choice in experiment.data],
             experiment.train.target,
             experiment.train.penalties,
-            (train := experiment.train).standardise,
-            train.standardise_target,
+            (train := experiment.train).scalers,
+            train.target_scalers,
             (train.validation, train.stratify) if _learns(experiment) else None,
         )
 

@@ -86,7 +86,7 @@ def _suits_the_loss(experiment: Experiment, dataset: Dataset) -> None:
     of_input = experiment.train.target == "input"
     if loss.target_range == Range() or not (of_input or dataset.facts.classes is None):
         return
-    if of_input and experiment.train.standardise:
+    if of_input and experiment.train.scalers:
         raise DataError(
             f"{experiment.loss} requires targets {loss.target_range}, but standardised samples are not; remove "
             "`train.standardise`, or use MSE"

@@ -8,11 +8,15 @@ from nnspec.checker.draft import Draft
 from nnspec.checker.program import Choice, Experiment, TrainSettings
 from nnspec.checker.recovery import Recovery
 from nnspec.checker.rules.registry import advice, rule
-from nnspec.diagnostics import Diagnostic, Span
+from nnspec.checker.vocabulary import meant
+from nnspec.data.scopes import ScopeFault, row_of_samples, row_of_targets, scopes
+from nnspec.diagnostics import Diagnostic, Edit, Fix, Span
 from nnspec.engine.layers.contract import ShapeError
 from nnspec.engine.losses import Loss
 from nnspec.engine.part import Range
 from nnspec.engine.validation import Last, Validation
+from nnspec.errors import some_of
+from nnspec.text import quoted
 
 MOST_AUGMENTATIONS = 16
 
@@ -22,8 +26,8 @@ Data = tuple[Choice, ...]
 @rule("NN302")
 def arithmetic_on_ids(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Diagnostic]:
     """Numeric preprocessing of samples that are ids."""
-    words = {"augment": train.augmentations, "standardise": train.standardise, "target": train.target == "input"}
-    for word, used in words.items() if data[0].facts.tokens else ():
+    words = {"augment": train.augmentations, "standardise": train.scalers, "target": train.target == "input"}
+    for word, used in words.items() if data[0].facts.tokens and not data[0].facts.inputs else ():
         span = _span(draft, word)
         if used and span is not None:
             what = "`target = input`" if word == "target" else f"`{word}`"
@@ -61,7 +65,7 @@ def sample_without_text(draft: Draft, train: TrainSettings, data: Data) -> Itera
 def targets_to_standardise(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Diagnostic]:
     """`standardise_target` if the targets are classes or samples, or the loss requires a range."""
     span, loss, reason = _span(draft, "standardise_target"), draft.loss, ""
-    if not train.standardise_target or span is None:
+    if not train.target_scalers or span is None:
         return
     if train.target == "input":
         reason = "with `target = input` the targets are the samples; use `standardise` to scale them"
@@ -71,6 +75,33 @@ def targets_to_standardise(draft: Draft, train: TrainSettings, data: Data) -> It
         reason = f"`{loss.name}` needs targets {loss.part.target_range}, but standardised targets have no bounds"
     if reason:
         yield Diagnostic("NN302", reason, span, help="remove `standardise_target`")
+
+
+@rule("NN201", "NN302")
+def scaled_columns(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Diagnostic]:
+    """Rules for scaling that do not apply to the data."""
+    of_numbers = train.target == "labels" and data[0].facts.classes is None
+    settings = {
+        "standardise": (train.scalers, row_of_samples, not data[0].facts.tokens),
+        "standardise_target": (train.target_scalers, row_of_targets, of_numbers),
+    }
+    for word, (rules, row_of, applies) in settings.items():
+        span = _span(draft, word)
+        if span is None or not applies:
+            continue
+        try:
+            for choice in data:
+                scopes(rules, row_of(choice.facts))
+        except ScopeFault as fault:
+            at = span.text.find(f'"{fault.word}"') if fault.word else -1
+            place = Span(span.source, span.start + at, span.start + at + len(fault.word) + 2) if at >= 0 else span
+            near = meant(fault.word, fault.known) if fault.known else None
+            if near is None:
+                known = f"the columns are {some_of(fault.known)}" if fault.known else fault.help
+                yield Diagnostic("NN201" if fault.known else "NN302", str(fault), place, help=known)
+            else:
+                fix = Fix(f"write `{quoted(near)}`", (Edit(place, quoted(near)),)) if at >= 0 else None
+                yield Diagnostic("NN201", str(fault), place, help=f"did you mean `{near}`?", fix=fix)
 
 
 @rule("NN302")
