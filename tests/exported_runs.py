@@ -66,6 +66,15 @@ CHAINS = {
         " concat { a { GlobalAvgPool } b { Flatten; Linear(3) } }; Linear(10)",
         {},
     ),
+    "resolutions": (
+        "Conv2D(4, 4, stride=4); ConvTranspose2D(8, (3, 2), stride=2, padding=1, output_padding=1, groups=2);"
+        " PixelShuffle(2); Upsample(2); Resize([12, 15]); Transpose; Resize(6, mode=nearest); PixelUnshuffle(2);"
+        " ConvTranspose2D(3, 3, stride=2, padding=same, bias=false); Upsample((2, 1), mode=bicubic);"
+        " Resize(8, antialias=true); Patches([4, 2]); Transpose; ConvTranspose1D(6, 2, stride=3, padding=same);"
+        " ConvTranspose1D(4, 3, padding=1, dilation=2, groups=2, bias=false); Upsample(2); Resize(20);"
+        " Resize(9, mode=bicubic); Resize(5, mode=nearest); Flatten; Linear(10)",
+        {},
+    ),
     "hinge": ("Linear(10)", {"loss": "Hinge"}),
     "softmax": ("Linear(10); LogSoftmax", {"loss": "NLL"}),
     "binary": ("Linear(4); Tanh; Linear(1)", {"loss": "BCEWithLogits", "data": "Moons(train=60, test=20)"}),

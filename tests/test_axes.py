@@ -183,6 +183,9 @@ PEEPS = {
     "BatchNorm": "LayerNorm",
     "LayerNorm([6, 8])": "LayerNorm",
     "Flatten; Linear(48); Reshape([6, 8])": "",
+    "ConvTranspose1D(8, 3, padding=1)": "ConvTranspose1D(8, 1)",
+    "Upsample(2, mode=bilinear); Resize(6)": "Upsample(1); Resize(6)",
+    "Transpose; Linear(6); Transpose": "",
 }
 BLIND = [
     "LSTM(8)", "Conv1D(8, 1)", "Conv1D(8, 3, padding=causal, dilation=2)", "RMSNorm", "PositionalEmbedding; GELU",

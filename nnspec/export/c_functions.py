@@ -80,6 +80,66 @@ static void conv_places(const real *x, const real *w, const real *b, real *y, in
     }
 }
 """,
+    "conv_transpose": """
+/* Adds x times weights (channels, out / groups, kh, kw) at the places of each window; xc, xh, xw and yc, yh, yw are
+   distances in memory. */
+static void conv_transpose(const real *x, const real *w, const real *b, real *y, int channels, int rows, int columns,
+                           int xc, int xh, int xw, int yc, int yh, int yw, int height, int width, int out, int groups,
+                           int kh, int kw, int sh, int sw, int dh, int dw, int top, int left)
+{
+    int each = channels / groups, wide = out / groups;
+    for (int o = 0; o < out; o++) {
+        for (int i = 0; i < height; i++)
+            for (int j = 0; j < width; j++) y[o * yc + i * yh + j * yw] = b ? b[o] : 0;
+        for (int c = o / wide * each; c < (o / wide + 1) * each; c++)
+            for (int a = 0; a < kh; a++)
+                for (int e = 0; e < kw; e++) {
+                    real v = w[(((long)c * wide + o % wide) * kh + a) * kw + e];
+                    for (int i = 0; i < rows; i++) {
+                        int r = i * sh + a * dh - top;
+                        if (r < 0 || r >= height) continue;
+                        for (int j = 0; j < columns; j++) {
+                            int s = j * sw + e * dw - left;
+                            if (s >= 0 && s < width) y[o * yc + r * yh + s * yw] += v * x[c * xc + i * xh + j * xw];
+                        }
+                    }
+                }
+    }
+}
+""",
+    "repeat": """
+/* Each number `down` times along the rows and `across` times along the columns. */
+static void repeat(const real *x, real *y, int channels, int rows, int columns, int xc, int xh, int xw, int yc, int yh,
+                   int yw, int height, int width, int down, int across)
+{
+    (void)rows, (void)columns;
+    for (int c = 0; c < channels; c++)
+        for (int i = 0; i < height; i++)
+            for (int j = 0; j < width; j++)
+                y[c * yc + i * yh + j * yw] = x[c * xc + i / down * xh + j / across * xw];
+}
+""",
+    "resample": """
+/* Weighted means along the columns, then along the rows, unless there is one row. */
+static void resample(const real *x, const real *wr, const real *wc, real *y, real *part, int channels, int rows,
+                     int columns, int xc, int xh, int xw, int yc, int yh, int yw, int height, int width)
+{
+    for (int c = 0; c < channels; c++) {
+        for (int i = 0; i < rows; i++)
+            for (int j = 0; j < width; j++) {
+                double sum = 0;
+                for (int k = 0; k < columns; k++) sum += (double)wc[j * columns + k] * x[c * xc + i * xh + k * xw];
+                part[i * width + j] = (real)sum;
+            }
+        for (int i = 0; i < height; i++)
+            for (int j = 0; j < width; j++) {
+                double sum = wr ? 0 : part[j];
+                for (int k = 0; wr && k < rows; k++) sum += (double)wr[i * rows + k] * part[k * width + j];
+                y[c * yc + i * yh + j * yw] = (real)sum;
+            }
+    }
+}
+""",
     "max_pool": """
 /* The largest number of each window; xc, xh, xw and yc, yh, yw are distances in memory. */
 static void max_pool(const real *x, real *y, int channels, int rows, int columns, int xc, int xh, int xw, int yc,

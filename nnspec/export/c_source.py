@@ -245,12 +245,37 @@ def _columns(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
 
 
 def _transpose(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
-    shape, order = op.incoming, op.arguments["order"]
-    letters = "abcdef"[: len(order)]
-    heads = [f"for (int {n} = 0; {n} < {op.writes.shape[i]}; {n}++)" for i, n in enumerate(letters)]
+    return _permuted(op.incoming, op.arguments["order"], reads[0], y)
+
+
+def _permuted(shape: Shape, order: Sequence[int], x: str, y: str) -> list[str]:
+    letters, out = "abcdef"[: len(order)], [shape[axis] for axis in order]
+    heads = [f"for (int {n} = 0; {n} < {out[i]}; {n}++)" for i, n in enumerate(letters)]
     source = " + ".join(f"{letters[order.index(i)]} * {prod(shape[i + 1 :])}" for i in range(len(shape)))
-    target = " + ".join(f"{n} * {prod(op.writes.shape[i + 1 :])}" for i, n in enumerate(letters))
-    return [*heads, f"    ({y})[{target}] = ({reads[0]})[{source}];"]
+    target = " + ".join(f"{n} * {prod(out[i + 1 :])}" for i, n in enumerate(letters))
+    return [*heads, f"    ({y})[{target}] = ({x})[{source}];"]
+
+
+def _permute(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    return _permuted(op.permutation.factors, op.permutation.order, reads[0], y)
+
+
+def _resample(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    wanted = op.writes.shape[1:] if len(op.incoming) == 3 else (1, op.writes.shape[0])
+    planes = [*_planes(op), *wanted]
+    if "columns" not in op.weights:
+        return [f"repeat({', '.join(map(str, [reads[0], y, *planes, *op.repetitions]))});"]
+    part = c.scratch("part", planes[1] * wanted[1])
+    words = [reads[0], c.weight(op, "rows"), c.weight(op, "columns"), y, part]
+    return [f"resample({', '.join(map(str, [*words, *planes]))});"]
+
+
+def _conv_transpose(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    w = op.windows
+    words = [reads[0], c.weight(op, "weight"), c.weight(op, "bias"), y, *_planes(op), *w.plane]
+    words += [int(op.arguments[name]) for name in ("out_channels", "groups")]
+    words += [*w.size, *w.stride, *w.dilation, *w.before]
+    return [f"conv_transpose({', '.join(map(str, words))});"]
 
 
 def _add(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
@@ -381,10 +406,15 @@ _EMIT: Mapping[str, Emit] = {
     "complement": _complement,
     "add": _add,
     "concat": _concat,
+    **dict.fromkeys(("Transpose", "Patches", "PixelShuffle", "PixelUnshuffle"), _permute),
+    "Upsample": _resample,
+    "Resize": _resample,
     # products
     "Linear": _call("linear", _linear_numbers, weights=("weight", "bias")),
     "Conv1D": _conv,
     "Conv2D": _conv,
+    "ConvTranspose1D": _conv_transpose,
+    "ConvTranspose2D": _conv_transpose,
     "MultiHeadAttention": _attention,
     "RNN": _recurrent,
     "LSTM": _recurrent,

@@ -75,6 +75,31 @@ def _conv(op: Op, reads: Sequence[str]) -> str:
     return _windows(op, "_conv", words)[:-1] + more
 
 
+def _conv_transpose(op: Op, reads: Sequence[str]) -> str:
+    w = op.windows
+    words = [*reads, _weight(op, "weight"), _weight(op, "bias"), f"stride={w.stride}", f"dilation={w.dilation}"]
+    words += [f"padded={w.padded}", f"pad={(w.before, w.after)}", f"groups={op.arguments['groups']}"]
+    return f"_conv_transpose({', '.join(words)})"
+
+
+def _permute(op: Op, reads: Sequence[str]) -> str:
+    p = op.permutation
+    text = reads[0] if p.factors == op.incoming else f"{reads[0]}.reshape{(-1, *p.factors)}"
+    text += f".transpose{(0, *(1 + axis for axis in p.order))}"
+    factors = tuple(p.factors[axis] for axis in p.order)
+    return text if factors == p.out else f"{text}.reshape{(-1, *p.out)}"
+
+
+def _resample(op: Op, reads: Sequence[str]) -> str:
+    x, (rows, columns), image = reads[0], op.repetitions, len(op.incoming) == 3
+    if "rows" in op.weights:
+        return f"{_weight(op, 'rows')} @ {x} @ {_weight(op, 'columns')}.T"
+    if "columns" in op.weights:
+        return f"{_weight(op, 'columns')} @ {x}"
+    text = f"{x}.repeat({columns}, axis={3 if image else 1})"
+    return f"{text}.repeat({rows}, axis=2)" if image else text
+
+
 def _prelu(op: Op, reads: Sequence[str]) -> str:
     return f"np.maximum({reads[0]}, 0) + {_beside(op, 'weight')} * np.minimum({reads[0]}, 0)"
 
@@ -155,10 +180,15 @@ _EMIT: Mapping[str, Callable[[Op, Sequence[str]], str]] = {
     "Flatten": _shape,
     "Reshape": _shape,
     "Dropout": lambda op, reads: reads[0],
+    **dict.fromkeys(("Transpose", "Patches", "PixelShuffle", "PixelUnshuffle"), _permute),
+    "Upsample": _resample,
+    "Resize": _resample,
     # products
     "Linear": _with_bias("{x} @ {weight}"),
     "Conv1D": _conv,
     "Conv2D": _conv,
+    "ConvTranspose1D": _conv_transpose,
+    "ConvTranspose2D": _conv_transpose,
     "MultiHeadAttention": _call(
         "_attention", ("qkv_weight", "qkv_bias", "out_weight", "out_bias"), ("num_heads", "causal")
     ),
@@ -246,6 +276,26 @@ def _conv(x, weight, bias, size, stride, pad, dilation, groups):
     y = np.concatenate(y, axis=3)
     y = y if bias is None else y + bias
     return y.transpose(0, 3, 1, 2) if x.ndim == 4 else y[:, 0]
+''',
+    "_conv_transpose": '''
+def _conv_transpose(x, weight, bias, stride, dilation, padded, pad, groups):
+    """Add x times weights (C, out / groups, *size) at the places of each window."""
+    images = _as_image(x)
+    weight = weight.reshape(*weight.shape[:2], -1, weight.shape[-1])
+    out, (rows, columns) = weight.shape[1] * groups, images.shape[2:]
+    y = np.zeros((len(x), out, *padded), x.dtype)
+    parts = images.reshape(len(x), groups, -1, rows, columns)
+    weight = weight.reshape(groups, -1, *weight.shape[1:])
+    for i in range(weight.shape[3]):
+        for j in range(weight.shape[4]):
+            part = np.einsum("bgchw,gco->bgohw", parts, weight[:, :, :, i, j]).reshape(len(x), out, rows, columns)
+            top, left = i * dilation[0], j * dilation[1]
+            down = slice(top, top + (rows - 1) * stride[0] + 1, stride[0])
+            y[:, :, down, left : left + (columns - 1) * stride[1] + 1 : stride[1]] += part
+    (top, left), (bottom, right) = pad
+    y = y[:, :, top : padded[0] - bottom, left : padded[1] - right]
+    y = y if bias is None else y + bias[:, None, None]
+    return y if x.ndim == 4 else y[:, :, 0].transpose(0, 2, 1)
 ''',
     "_max_pool": '''
 def _max_pool(x, size, stride, pad):

@@ -205,6 +205,51 @@ def _conv(g: _Graph, op: Op, reads: Sequence[str]) -> None:
     _windowed(g, op, "Conv", reads[0], *arrays, group=int(op.arguments["groups"]))
 
 
+def _conv_transpose(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    w, axes = op.windows, slice(0, 2) if len(op.incoming) == 3 else slice(1, 2)
+    pairs = (w.size, w.stride, w.dilation, w.before, w.after, w.beyond)
+    size, stride, dilation, before, after, more = (list(pair)[axes] for pair in pairs)
+    x = reads[0] if len(op.incoming) == 3 else g.node("Transpose", reads[0], perm=[0, 2, 1])
+    attributes = {"kernel_shape": size, "strides": stride, "dilations": dilation, "pads": before + after}
+    attributes |= {"output_padding": more}
+    groups, weight, bias = int(op.arguments["groups"]), op.weights["weight"], op.weights.get("bias")
+    parts = [x]
+    if groups > 1:  # one node for each group: not every runtime computes groups as it should
+        parts = g.node_of("Split", x, g.integers(*[len(weight) // groups] * groups), outputs=groups, axis=1)
+    ys = []
+    for i, part in enumerate(parts):
+        arrays = [np.split(array, groups)[i] for array in (weight, bias) if array is not None]
+        ys.append(g.node("ConvTranspose", part, *map(g.constant, arrays), **attributes))
+    y = g.node("Concat", *ys, axis=1) if groups > 1 else ys[0]
+    if len(op.incoming) != 3:
+        g.node("Transpose", y, perm=[0, 2, 1])
+
+
+def _permute(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    p = op.permutation
+    x = reads[0] if p.factors == op.incoming else g.node("Reshape", reads[0], g.integers(-1, *p.factors))
+    x = g.node("Transpose", x, perm=[0, *(1 + axis for axis in p.order)])
+    if tuple(p.factors[axis] for axis in p.order) != p.out:
+        g.node("Reshape", x, g.integers(-1, *p.out))
+
+
+def _resample(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    """Products with the matrices of both axes: runtimes differ in what they understand by a mode of `Resize`."""
+    x = reads[0]
+    if "rows" in op.weights:
+        x = g.node("MatMul", g.weight(op, "rows"), x)
+        g.node("MatMul", x, g.constant(op.weights["columns"].T))
+    elif "columns" in op.weights:
+        g.node("MatMul", g.weight(op, "columns"), x)
+    else:
+        image, (channels, (height, width)) = len(op.incoming) == 3, (op.incoming[0], (1, *op.plane)[-2:])
+        rows, columns = op.repetitions
+        split = (channels, height, 1, width, 1) if image else (*op.incoming[:1], 1, *op.incoming[1:])
+        times = (1, 1, 1, rows, 1, columns) if image else (1, 1, columns, 1)
+        x = g.node("Tile", g.node("Reshape", x, g.integers(-1, *split)), g.integers(*times))
+        g.node("Reshape", x, g.integers(-1, *op.writes.shape))
+
+
 def _over_places(g: _Graph, op: Op, reads: Sequence[str]) -> None:
     if len(op.incoming) == 3 and op.writes.dtype == "float32":
         g.node("Flatten", g.node("GlobalAveragePool", reads[0]), axis=1)
@@ -361,10 +406,15 @@ _EMIT: Mapping[str, Emit] = {
     "Flatten": _reshape,
     "Reshape": _reshape,
     "Dropout": _one("Identity"),
+    **dict.fromkeys(("Transpose", "Patches", "PixelShuffle", "PixelUnshuffle"), _permute),
+    "Upsample": _resample,
+    "Resize": _resample,
     # products
     "Linear": _linear,
     "Conv1D": _conv,
     "Conv2D": _conv,
+    "ConvTranspose1D": _conv_transpose,
+    "ConvTranspose2D": _conv_transpose,
     "MultiHeadAttention": _attention,
     "RNN": _recurrent,
     "LSTM": _recurrent,
@@ -401,8 +451,8 @@ _EMIT: Mapping[str, Emit] = {
 
 
 _ONLY_FLOAT32 = frozenset(
-    "AvgPool Conv1D Conv2D ELU HardSigmoid HardSwish LeakyReLU Mish PReLU RNN SELU Softplus".split()  # noqa: SIM905
-)
+    "AvgPool Conv1D Conv2D ConvTranspose1D ConvTranspose2D ELU HardSigmoid HardSwish LeakyReLU Mish".split()  # noqa: SIM905
+) | {"PReLU", "RNN", "SELU", "Softplus"}
 """What onnxruntime has in float32 alone."""
 
 

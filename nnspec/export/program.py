@@ -21,6 +21,9 @@ from nnspec.compiler.lower import layer_class, lower
 from nnspec.data.source import Column
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Layer, Shape
+from nnspec.engine.layers.resampling import Resampling
+from nnspec.engine.layers.shaping import Permutation, Permuting
+from nnspec.engine.layers.transposed import WINDOW, windows_over
 from nnspec.engine.layers.windows import Windows, sizes, windows_on
 from nnspec.results.predictor import Predictor, squashing
 
@@ -77,14 +80,35 @@ class Op:
         return self.reads[0].shape
 
     @property
+    def plane(self) -> Shape:
+        """The extents that windows slide along: rows and columns, or positions."""
+        return self.incoming[1:] if len(self.incoming) == 3 else self.incoming[:1]
+
+    @property
     def windows(self) -> Windows:
         """The windows of a convolution or a pool."""
-        a = self.arguments
-        plane = self.incoming[1:] if len(self.incoming) == 3 else self.incoming[:1]
+        a, plane = self.arguments, self.plane
+        if "output_padding" in a:
+            return windows_over(plane, [sizes(a[name]) for name in WINDOW], self.kind)
         stride = a["kernel_size"] if a["stride"] is None else a["stride"]
         return windows_on(
             plane, sizes(a["kernel_size"]), sizes(stride), sizes(a["padding"]), sizes(a.get("dilation", 1)), self.kind
         )
+
+    @property
+    def permutation(self) -> Permutation:
+        """How a layer that only changes the order of numbers does it."""
+        if self.node is None or not issubclass(part := layer_class(self.node), Permuting):
+            raise TypeError(f"{self.kind} is no permutation")
+        return part.permutation(self.incoming, self.arguments)
+
+    @property
+    def repetitions(self) -> tuple[int, int]:
+        """How often a layer repeats each number along rows and columns; (1, 1) if it computes weighted means."""
+        if self.node is None or not issubclass(part := layer_class(self.node), Resampling):
+            raise TypeError(f"{self.kind} has no resolution")
+        rows, columns = (1, 1, *part.repetitions(self.plane, self.arguments))[-2:]
+        return rows, columns
 
 
 @dataclass(frozen=True)
@@ -277,9 +301,16 @@ def _kind(node: LayerNode) -> str:
 
 
 def _weights(layer: Layer, node: LayerNode, dtype: str) -> dict[str, NDArray[Any]]:
-    """Return parameters and state of a layer; for positions, the table that is added."""
+    """Return parameters and state of a layer; for positions, the table that is added; for another resolution, the
+    matrix of each axis.
+    """
     if node.value.name in ("PositionalEmbedding", "SinusoidalPositions"):
         return {"table": layer.forward(np.zeros((1, *node.incoming), dtype))[0]}
+    if isinstance(layer, Resampling):
+        plane = node.incoming[1:] if len(node.incoming) == 3 else node.incoming[:1]
+        matrices = () if layer.repetitions(plane, node.arguments()) else layer.matrices(plane, node.arguments())
+        names = ("rows", "columns")[-len(matrices) :]
+        return {name: matrix.astype(dtype) for name, matrix in zip(names, matrices, strict=False)}
     return {name: parameter.data for name, parameter in layer.parameters().items()} | layer.state()
 
 

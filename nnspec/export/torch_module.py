@@ -126,6 +126,46 @@ def _conv(op: Op) -> _Module:
     return _Module(make, call, op.weights)
 
 
+def _conv_transpose(op: Op) -> _Module:
+    w, a, image = op.windows, op.arguments, len(op.incoming) == 3
+    axes = slice(0, 2) if image else slice(1, 2)
+    pairs = (w.size, w.stride, w.dilation, w.before, w.after, w.plane, w.beyond)
+    size, stride, dilation, before, after, plane, more = (list(pair)[axes] for pair in pairs)
+    words = [str(a["in_channels"]), str(a["out_channels"]), _size(size), f"stride={_size(stride)}"]
+    words += [f"padding={_size(before)}"] if any(before) else []
+    words += [f"output_padding={_size(more)}"] if any(more) else []
+    words += [f"dilation={_size(dilation)}"] if max(dilation) > 1 else []
+    words += [f"groups={a['groups']}"] if a["groups"] > 1 else []
+    words += ["bias=False"] if "bias" not in op.weights else []
+    call = f"self.{{name}}({{x}}{'' if image else '.transpose(1, 2)'})"
+    if before != after:  # Keras removes one more at the end
+        call += f"[:, :, {', '.join(f':{extent}' for extent in plane)}]"
+    make = f"nn.ConvTranspose{len(op.plane)}d({', '.join(words)})"
+    return _Module(make, call if image else f"{call}.transpose(1, 2)", op.weights)
+
+
+def _permute(op: Op) -> _Module:
+    if op.kind in ("PixelShuffle", "PixelUnshuffle"):
+        return _Module(f"nn.{op.kind}({op.arguments['factor']})")
+    if op.kind == "Transpose":
+        return _Module(call="{x}.transpose(-1, -2)")
+    p = op.permutation
+    order = ", ".join(str(axis) for axis in (0, *(1 + axis for axis in p.order)))
+    return _Module(call=f"{{x}}.reshape{(-1, *p.factors)}.permute({order}).reshape{(-1, *p.out)}")
+
+
+def _resample(op: Op) -> _Module:
+    mode, image = op.arguments["mode"], len(op.incoming) == 3
+    plane = op.writes.shape[1:] if image else op.writes.shape[:1]
+    if "columns" in op.weights and (mode == "nearest" or (mode == "bicubic" and not image)):
+        return _over_arrays("{rows} @ {x} @ {columns}.T" if image else "{columns} @ {x}")(op)
+    words = [f"size={plane}", f"mode={str('linear' if mode == 'bilinear' and not image else mode)!r}"]
+    words += ["align_corners=False"] if mode != "nearest" else []
+    words += ["antialias=True"] if op.arguments.get("antialias") else []
+    call = f"F.interpolate({{x}}{'' if image else '.transpose(1, 2)'}, {', '.join(words)})"
+    return _Module(call=call if image else f"{call}.transpose(1, 2)")
+
+
 def _pool(make: str, fill: str = "0") -> Emit:
     return lambda op: _Module(*_windowed(op, make, fill))
 
@@ -225,10 +265,15 @@ _EMIT: Mapping[str, Emit] = {
     "Flatten": _reshape,
     "Reshape": _reshape,
     "Dropout": _plain("nn.Dropout({p})"),
+    **dict.fromkeys(("Transpose", "Patches", "PixelShuffle", "PixelUnshuffle"), _permute),
+    "Upsample": _resample,
+    "Resize": _resample,
     # products
     "Linear": _linear,
     "Conv1D": _conv,
     "Conv2D": _conv,
+    "ConvTranspose1D": _conv_transpose,
+    "ConvTranspose2D": _conv_transpose,
     "MultiHeadAttention": _attention,
     "RNN": _recurrent,
     "LSTM": _recurrent,

@@ -31,6 +31,7 @@ FLOPS_WITHIN = {
     **dict.fromkeys(("RNN", "GRU", "LSTM"), 1.7),  # the first step needs no product with the state
     "MaxPool": 2.0,  # the first place of a window is compared with nothing
     "BatchNorm": 1.6,  # work on one number per channel counts as work on every number
+    **dict.fromkeys(("ConvTranspose1D", "ConvTranspose2D"), 1.6),  # the first product of a position is added to 0
     "GlobalAvgPool": 1.6,  # the division of a sum is not counted
 }
 """The factor within which the declared FLOPs agree with the operations of a layer of nnspec, if not within a third."""

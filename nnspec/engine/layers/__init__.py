@@ -15,6 +15,8 @@ from nnspec.engine.layers.normalisation import *  # noqa: F403
 from nnspec.engine.layers.piecewise import *  # noqa: F403
 from nnspec.engine.layers.pooling import *  # noqa: F403
 from nnspec.engine.layers.recurrent import *  # noqa: F403
+from nnspec.engine.layers.resampling import *  # noqa: F403
 from nnspec.engine.layers.shaping import *  # noqa: F403
 from nnspec.engine.layers.smooth import *  # noqa: F403
 from nnspec.engine.layers.softmax import *  # noqa: F403
+from nnspec.engine.layers.transposed import *  # noqa: F403

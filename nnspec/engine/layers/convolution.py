@@ -57,8 +57,8 @@ BAND = 20_000
 """The number of a sample's column entries that are processed at a time."""
 
 
-class _Convolution(Layer):
-    """Base of the convolutions: everything shared by one and two axes."""
+class Convolution(Layer):
+    """Base of the convolutions, and of the transposed ones: everything shared by one and two axes."""
 
     family = "linear"
     skips_frozen = True
@@ -87,9 +87,8 @@ class _Convolution(Layer):
             raise ValueError(f"{type(self).__name__}: {problem}")
         window = (self.kernel_size, self.stride, self.padding, self.dilation)
         self._window = (*map(sizes, window), type(self).__name__)
-        places = each(self.kernel_size, self.axes)
-        shape = (self.out_channels, self.in_channels // self.groups, *places)
-        fan_in, fan_out = prod(shape[1:]), self.out_channels // self.groups * prod(places)
+        shape = self._weight_shape(self.in_channels, self.arguments())
+        fan_in, fan_out = prod(shape[1:]), shape[0] // self.groups * prod(shape[2:])
         self.weight = Parameter(self.init.draw(shape, fan_in, fan_out, rng or default_generator()), dtype)
         self.bias = Parameter(np.zeros(self.out_channels), dtype, decays=False) if self.use_bias else None
 
@@ -110,24 +109,35 @@ class _Convolution(Layer):
         if problem := _group_problem(channels, out, groups):
             help = f"`groups={gcd(channels, out)}` divides both"
             raise ShapeError(problem, argument="groups", label="does not divide both", help=help)
-        windows = cls._windows(plane, arguments)
-        shape = (out, channels // groups, *each(arguments["kernel_size"], cls.axes))
-        leaving = (out, *windows.out) if cls.axes == 2 else (windows.out[1], out)
-        rows, bias = _rows_of_band(channels, out, windows, groups), arguments["bias"]
+        windows, shape, bias = cls._windows(plane, arguments), cls._weight_shape(channels, arguments), arguments["bias"]
+        leaving = cls._leaving(out, windows)
+        under, over = shape[1] * groups, shape[0]  # channels of the plane under the windows, and numbers of each window
+        rows = _rows_of_band(under, over, windows, groups)
         work = {
-            "padded": Work((channels, *windows.padded)),
-            "columns": Work((channels * prod(windows.size), rows, windows.out[1])),
-            "product": Work((out, *windows.out)),
+            "padded": Work((under, *windows.padded)),
+            "columns": Work((under * prod(windows.size), rows, windows.out[1])),
+            "product": Work((over, *windows.out)),
         }
         if rows < windows.out[0]:
             work["partial"] = Work(shape)
         return Geometry(
             out=leaving,
-            flops=prod(leaving) * (2 * prod(shape[1:]) + (1 if bias else 0)),
+            flops=2 * prod(windows.out) * prod(shape) + (prod(leaving) if bias else 0),
             parameters={"weight": shape} | ({"bias": (out,)} if bias else {}),
             inferred={"in_channels": channels},
             work=work,
         )
+
+    @classmethod
+    def _weight_shape(cls, channels: int, arguments: Mapping[str, Any]) -> Shape:
+        """Return the shape of W for a number of input channels."""
+        kernel = each(arguments["kernel_size"], cls.axes)
+        return (arguments["out_channels"], channels // arguments["groups"], *kernel)
+
+    @classmethod
+    def _leaving(cls, out: int, windows: Windows) -> Shape:
+        """Return the shape of a sample's output."""
+        return (out, *windows.out) if cls.axes == 2 else (windows.out[1], out)
 
     @classmethod
     def _planes(cls, incoming: Shape, arguments: Mapping[str, Any]) -> tuple[int, Shape]:
@@ -146,15 +156,7 @@ class _Convolution(Layer):
         windows = self._windows_on(planes)
         shape = (len(self.weight.data), *windows.out, len(x))
         wanted = np.empty(shape, x.dtype) if out is None else planes_of(out, self.axes)
-        y = wanted if in_one_piece(wanted) else self._work_planes("product", shape, x.dtype)
-        weight, source = self._by_group(self.weight.data), self._padded(planes, windows)
-        for start, stop, columns in self._bands(source, windows):
-            np.copyto(columns, windows.view(source, start, stop))
-            np.matmul(weight, self._matrix(columns), out=self._matrix(y[:, start:stop]))
-        if self.bias is not None:
-            np.add(y, self.bias.data[:, None, None, None], out=y)
-        if y is not wanted:
-            np.copyto(wanted, y)
+        self._correlate(self._padded(planes, windows), wanted, windows, self.bias)
         return samples_of(wanted, self.axes) if out is None else out
 
     def backward(
@@ -162,11 +164,9 @@ class _Convolution(Layer):
     ) -> NDArray[Any] | None:
         """Write dL/dW and dL/db, and add Wᵀ g to the positions of each window."""
         x = saved(self._x, self)
-        planes, g = planes_of(x, self.axes), planes_of(grad, self.axes)
+        planes = planes_of(x, self.axes)
         windows = self._windows_on(planes)
-        if not in_one_piece(g):
-            arrived, g = g, self._work_planes("product", g.shape, g.dtype)
-            np.copyto(g, arrived)
+        g = self._contiguous(planes_of(grad, self.axes))
         if self.trains and self.bias is not None:
             np.add.reduce(g.reshape(len(g), -1), axis=1, out=self.bias.grad)
         if self.trains:
@@ -174,8 +174,30 @@ class _Convolution(Layer):
         if not input_grad:
             return None
         wanted = np.empty(planes.shape, g.dtype) if out is None else planes_of(out, self.axes)
-        self._input_gradient(g, wanted, windows)
+        self._spread(g, wanted, windows)
         return samples_of(wanted, self.axes) if out is None else out
+
+    def _correlate(
+        self, source: NDArray[Any], wanted: NDArray[Any], windows: Windows, bias: Parameter | None = None
+    ) -> None:
+        """Write W · columns + b, the sums over each window, to planes of one number per window."""
+        y = wanted if in_one_piece(wanted) else self._work_planes("product", wanted.shape, wanted.dtype)
+        weight = self._by_group(self.weight.data)
+        for start, stop, columns in self._bands(source, windows):
+            np.copyto(columns, windows.view(source, start, stop))
+            np.matmul(weight, self._matrix(columns), out=self._matrix(y[:, start:stop]))
+        if bias is not None:
+            np.add(y, bias.data[:, None, None, None], out=y)
+        if y is not wanted:
+            np.copyto(wanted, y)
+
+    def _contiguous(self, planes: NDArray[Any]) -> NDArray[Any]:
+        """Return planes of one number per window as one contiguous array; unchanged if they already are."""
+        if in_one_piece(planes):
+            return planes
+        copied = self._work_planes("product", planes.shape, planes.dtype)
+        np.copyto(copied, planes)
+        return copied
 
     def _weight_gradient(self, g: NDArray[Any], source: NDArray[Any], windows: Windows) -> None:
         """dL/dW = Σ g · columnsᵀ over the bands."""
@@ -189,8 +211,8 @@ class _Convolution(Layer):
             if start:
                 np.add(total, part, out=total)
 
-    def _input_gradient(self, g: NDArray[Any], wanted: NDArray[Any], windows: Windows) -> None:
-        """dL/dx: each entry of Wᵀ · g is added at its position in the window."""
+    def _spread(self, g: NDArray[Any], wanted: NDArray[Any], windows: Windows) -> None:
+        """Add each entry of Wᵀ · g at its position in the window: dL/dx of a convolution."""
         direct = not windows.has_padding and in_one_piece(wanted)
         channels, _, _, batch = wanted.shape
         dx = wanted if direct else self._work_planes("padded", (channels, *windows.padded, batch), g.dtype)
@@ -205,6 +227,7 @@ class _Convolution(Layer):
             np.copyto(wanted, windows.inner(dx))
 
     def _windows_on(self, planes: NDArray[Any]) -> Windows:
+        """Return the windows on planes of x."""
         return windows_on(planes.shape[3 - self.axes : 3], *self._window)
 
     def _padded(self, planes: NDArray[Any], windows: Windows) -> NDArray[Any]:
@@ -248,7 +271,7 @@ class _Convolution(Layer):
         return array.reshape(*places, rows * columns * batch)
 
 
-class Conv2D(_Convolution):
+class Conv2D(Convolution):
     """y[o, h, w] = b[o] + Σ W[o, c, i, j] · x[c, s·h + d·i − p, s·w + d·j − p].
 
     Summed over c, i, j: `(B, C, H, W) -> (B, out, H', W')`, a cross-correlation, as everywhere in the field. dL/dW sums
@@ -274,7 +297,7 @@ class Conv2D(_Convolution):
         return channels, tuple(plane)
 
 
-class Conv1D(_Convolution):
+class Conv1D(Convolution):
     """y[t, o] = b[o] + Σ W[o, c, i] · x[s·t + d·i − p, c].
 
     Summed over c, i: `(B, T, F) -> (B, T', out)`. As `Conv2D`, along the positions of a sequence; the channels are its

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Dilation",
     "Dilation1D",
+    "Extent",
     "Kernel",
     "Kernel1D",
     "Padding",
@@ -77,6 +78,19 @@ class Windows:
     def has_padding(self) -> bool:
         """Whether the plane is padded."""
         return any(self.before) or any(self.after)
+
+    @property
+    def plane(self) -> Pair:
+        """Extents of the plane without its padding."""
+        (height, width), (top, left), (bottom, right) = self.padded, self.before, self.after
+        return height - top - bottom, width - left - right
+
+    @property
+    def beyond(self) -> Pair:
+        """How many positions of the padded plane lie after the last windows."""
+        ends = zip(self.padded, self.out, self.stride, self.dilation, self.size, strict=True)
+        rows, columns = (n - (s * (count - 1) + d * (k - 1) + 1) for n, count, s, d, k in ends)
+        return rows, columns
 
     @property
     def look_ahead(self) -> bool:

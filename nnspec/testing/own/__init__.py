@@ -12,6 +12,7 @@ from nnspec.testing.own import (
     plain,
     pooling,
     recurrent,
+    resampling,
     smooth,
 )
 
@@ -27,5 +28,6 @@ LAYERS = [
     *plain.SAMPLES,
     *pooling.SAMPLES,
     *recurrent.SAMPLES,
+    *resampling.SAMPLES,
     *smooth.SAMPLES,
 ]
