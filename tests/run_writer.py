@@ -221,6 +221,7 @@ class RunWriter:
         forms += [f"exponential({start}, gamma=0.7)", f"polynomial({start})", f"one_cycle({start})"]
         forms += [f"piecewise({start}, boundaries=[1], values=[1e-3])", f"cosine_restarts({start}, every=1)"]
         forms += [f"plateau({start}, patience=1, of={self.pick('loss', 'test_loss')})", f"constant({start}, warmup=1)"]
+        forms += [f"inverse({start}, gamma=0.1, per=step)", f"chain([constant({start}), linear({start})], at=[1])"]
         return self.pick(start, start, self.pick(*forms))
 
     def _optimizer(self) -> str:

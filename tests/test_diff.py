@@ -98,7 +98,7 @@ DIFFERENT = [
     (
         "lr=0.1",
         "lr=cosine(0.1)",
-        [("~", "optimizer.lr", "0.1", "cosine(0.1, to=0, warmup=0)")],
+        [("~", "optimizer.lr", "0.1", "cosine(0.1, to=0, warmup=0, per=epoch, staircase=false)")],
     ),
     (
         "SGD;",

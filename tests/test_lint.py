@@ -283,6 +283,8 @@ def test_a_step_is_never_taken_exactly_where_all_rates_after_the_warm_up_are_equ
     ("schedule", "longest_without"),
     [
         ("cosine(0.1, warmup=4)", 4),
+        ("chain([cosine(0.1), constant(0.1)], at=[4])", 4),
+        ("inverse_sqrt(0.1, warmup=4)", 4),
         ("constant(0.1, warmup=4)", 3),
         ("one_cycle(0.1, warmup=4)", 4),
         ("cosine_restarts(0.1, every=4)", 4),

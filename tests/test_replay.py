@@ -178,7 +178,7 @@ def test_every_loss_trains_to_the_same_bits(loss: str, data: str, width: int, py
 def test_every_setting_trains_to_the_same_bits(train: str, python: set[str]) -> None:
     text = spec(
         "Linear(12, bias=false); BatchNorm; ReLU; Dropout(0.3); Linear(10)",
-        race="SGD; Adam(lr=plateau(0.01, of=loss, patience=1)); Momentum(lr=linear(0.01, warmup=1))",
+        race="SGD; Adam(lr=plateau(0.01, of=loss, patience=1)); Momentum(lr=linear(0.01, warmup=3, per=step))",
         train=f"epochs = 4; batch = 16; {train}",
     )
     same_both_ways(text, python=python)

@@ -36,6 +36,9 @@ SCHEDULES = {
     "cosine_restarts": nn.CosineRestartsSchedule(0.1, every=2, mult=2, to=0.02),
     "one_cycle": nn.OneCycleSchedule(0.1, up=0.4),
     "plateau": nn.PlateauSchedule(0.1, patience=2),
+    "inverse": nn.InverseSchedule(0.1, gamma=0.3, power=0.75),
+    "inverse_sqrt": nn.InverseSquareRootSchedule(0.1, warmup=2),
+    "chain": nn.ChainSchedule([nn.LinearSchedule(0.1, to=0.05), nn.CosineSchedule(0.04)], at=[4]),
 }
 FALLING = {name: SCHEDULES[name] for name in SCHEDULES.keys() - {"cosine_restarts", "one_cycle"}}
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES.keys())
@@ -43,7 +46,7 @@ every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCH
 
 def warm(schedule: nn.Schedule, warmup: float) -> nn.Schedule:
     """The same schedule after a warm-up."""
-    return type(schedule)(**{**vars(schedule), "warmup": warmup})
+    return type(schedule)(**{**vars(schedule), "warmup": warmup or schedule.warmup})
 
 
 def test_every_schedule_is_tested_and_has_a_reference_case() -> None:
@@ -51,12 +54,21 @@ def test_every_schedule_is_tested_and_has_a_reference_case() -> None:
     assert ours == set(SCHEDULES) == {case["part"] for case in CASES}
 
 
+def of_case(part: str, arguments: dict[str, Any]) -> nn.Schedule:
+    """The schedule of a case of PyTorch's; the parts of a chain are pairs."""
+    if part == "chain":
+        arguments = arguments | {"schedules": [of_case(*each) for each in arguments["schedules"]]}
+    return PARTS["schedule"][part](**arguments)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['part']}, {case['case']}")
-def test_rates_at_whole_epochs_are_pytorchs(case: dict[str, Any]) -> None:
-    schedule = PARTS["schedule"][case["part"]](**case["arguments"])
+def test_rates_are_pytorchs(case: dict[str, Any]) -> None:
+    """At whole epochs; at every step where the case says how many an epoch has."""
+    schedule, batches = of_case(case["part"], case["arguments"]), case.get("batches", 1)
     follower, ours = schedule.follow(), []
-    for epoch in range(case["epochs"] + 1):
-        ours.append(follower.rate(epoch, case["epochs"]))
+    for step in range(case["epochs"] * batches + 1):
+        epoch, number = divmod(step, batches)
+        ours.append(follower.rate(epoch + number / batches, case["epochs"], batches))
         if epoch < len(case.get("figures", ())):
             follower.tell(epoch + 1, {schedule.of: case["figures"][epoch]})
     np.testing.assert_allclose(ours, case["rates"], rtol=1e-12, atol=1e-15)
@@ -103,6 +115,18 @@ def test_rates_at_whole_epochs_are_pytorchs(case: dict[str, Any]) -> None:
         (nn.OneCycleSchedule(1.0, up=0.5, div=4, warmup=2), 1, 0.125),
         (nn.OneCycleSchedule(1.0, up=0.5, div=4, warmup=2), 6, 1.0),
         (nn.PlateauSchedule(1.0), 9, 1.0),
+        (nn.InverseSchedule(1.0, gamma=0.5), 2, 0.5),
+        (nn.InverseSchedule(1.0, gamma=3.0, power=0.5), 1, 0.5),
+        (nn.InverseSquareRootSchedule(1.0, warmup=2), 1, 0.5),
+        (nn.InverseSquareRootSchedule(1.0, warmup=2), 8, 0.5),
+        (nn.ChainSchedule([nn.LinearSchedule(1.0), nn.CosineSchedule(0.5)], at=[4]), 3, 0.25),
+        (nn.ChainSchedule([nn.LinearSchedule(1.0), nn.CosineSchedule(0.5)], at=[4]), 4, 0.5),
+        (nn.ChainSchedule([nn.LinearSchedule(1.0), nn.CosineSchedule(0.5)], at=[4]), 7, 0.25),
+        (nn.ChainSchedule([nn.LinearSchedule(1.0), nn.CosineSchedule(0.5, warmup=2)], at=[4]), 5, 0.25),
+        (nn.ChainSchedule([nn.LinearSchedule(1.0), nn.CosineSchedule(0.5)], at=[4], warmup=2), 5, 0.25),
+        (nn.ChainSchedule([nn.LinearSchedule(1.0), nn.CosineSchedule(0.5)], at=[20]), 5, 0.75),
+        (nn.CosineSchedule(1.0, staircase=True), 5.9, 0.5),
+        (nn.ConstantSchedule(1.0, warmup=2, staircase=True), 1.9, 0.5),
     ],
     ids=str,
 )
@@ -118,7 +142,7 @@ def test_a_warm_up_is_linear_from_zero_and_moves_what_follows(schedule: nn.Sched
     assert warmed.rate(warmup / 4, 10) == pytest.approx(schedule.start / 4)
     assert warmed.rate(warmup, 10) == pytest.approx(schedule.start)
     for epoch in (0.0, 0.3, 1.0, 4.5):
-        assert warmed.rate(warmup + epoch, 10) == pytest.approx(schedule.after(epoch, 10 - warmup), rel=1e-12)
+        assert warmed.rate(warmup + epoch, 10) == pytest.approx(warmed.after(epoch, 10 - warmup), rel=1e-12)
 
 
 @every_schedule
@@ -127,7 +151,7 @@ def test_rates_are_between_the_ends_at_any_time(schedule: nn.Schedule, epochs: i
     warmed = warm(schedule, warmup)
     rates = [warmed.rate(epochs * i / 97, epochs) for i in range(98)]
     assert all(math.isfinite(rate) and 0 <= rate <= schedule.largest * (1 + 1e-12) for rate in rates)
-    if warmup == 0 and schedule in FALLING.values():
+    if warmed.warmup == 0 and schedule in FALLING.values():
         assert all(later <= earlier for earlier, later in pairwise(rates))
 
 
@@ -161,6 +185,17 @@ def test_a_warm_up_longer_than_training_ends_with_it() -> None:
         ("plateau", {"start": 1.0, "patience": 0}),
         ("plateau", {"start": 1.0, "gamma": 0}),
         ("plateau", {"start": 1.0, "cooldown": -1}),
+        ("inverse", {"start": 1.0, "gamma": 0}),
+        ("inverse", {"start": 1.0, "gamma": 1, "power": 0}),
+        ("inverse_sqrt", {"start": 1.0, "warmup": 0}),
+        ("constant", {"start": 1.0, "per": "batch"}),
+        ("constant", {"start": 1.0, "per": "step", "staircase": True}),
+        ("plateau", {"start": 1.0, "per": "step", "staircase": True}),
+        ("piecewise", {"start": 1.0, "boundaries": [], "values": [], "per": "step", "staircase": True}),
+        ("chain", {"schedules": [nn.ConstantSchedule(1.0)], "at": [1]}),
+        ("chain", {"schedules": [nn.ConstantSchedule(1.0)] * 3, "at": [2, 1]}),
+        ("chain", {"schedules": [nn.ConstantSchedule(1.0)] * 2, "at": [0]}),
+        ("chain", {"schedules": [nn.ConstantSchedule(1.0)], "at": [], "per": "step", "staircase": True}),
     ],
 )
 def test_arguments_out_of_range_are_refused_by_name(name: str, arguments: dict[str, Any]) -> None:
@@ -189,7 +224,34 @@ def test_boundaries_and_values_of_different_count_are_refused() -> None:
         nn.PiecewiseSchedule(0.1, boundaries=[3], values=[0.1, 0.2])
 
 
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (nn.PlateauSchedule(0.1), "`plateau` follows a figure, and cannot be part of a chain"),
+        (nn.CosineSchedule(0.1, per="step"), "`per` of `cosine` has no effect: set it on the chain"),
+        (nn.CosineSchedule(0.1, staircase=True), "`staircase` of `cosine` has no effect: set it on the chain"),
+    ],
+)
+def test_parts_that_a_chain_cannot_have(part: nn.Schedule, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        nn.ChainSchedule([nn.ConstantSchedule(0.1), part], at=[2])
+
+
+def test_per_step_everything_counts_steps() -> None:
+    schedule = nn.CosineSchedule(1.0, warmup=10, per="step")
+    assert schedule.rate_at(1 + 3 / 7, 5, 7) == 1.0
+    assert schedule.rate_at(5 / 7, 5, 7) == 0.5
+    assert schedule.rate_at(3 + 1.5 / 7, 5, 7) == pytest.approx(schedule.rate(22, 35))
+    plateau = nn.PlateauSchedule(1.0, patience=14, gamma=0.5, per="step").follow()
+    rates = []
+    for epoch in range(6):
+        plateau.tell(epoch + 1, {"val_loss": 3.0}, 7)
+        rates.append(plateau.rate(epoch + 1, 6, 7))
+    assert rates == [1, 1, 0.5, 0.5, 0.25, 0.25]
+
+
 def test_the_largest_rate_is_what_is_judged() -> None:
+    assert nn.ChainSchedule([nn.LinearSchedule(0.1), nn.OneCycleSchedule(0.4)], at=[2]).largest == 0.4
     assert nn.CosineSchedule(0.1).largest == 0.1
     assert (nn.OneCycleSchedule(0.1).start, nn.OneCycleSchedule(0.1).largest) == (0.1 / 25, 0.1)
     assert nn.PiecewiseSchedule(0.1, boundaries=[1, 2], values=[0.5, 0.2]).largest == 0.5
@@ -293,6 +355,8 @@ def test_until_its_figure_says_so_a_plateau_trains_as_the_number() -> None:
         ("piecewise(0.1, boundaries=[3], values=[])", "epochs = 2", "NN302", "1 boundaries and 0 values"),
         ("piecewise(0.1, boundaries=[3, 2], values=[1, 1])", "epochs = 2", "NN302", "`boundaries` must ascend"),
         ("one_cycle(30)", "epochs = 2", "NN706", "lr=30 is unusually large"),
+        ("chain([constant(0.1)], at=[1])", "epochs = 2", "NN302", "1 schedules, and 1 numbers in `at`"),
+        ("chain([constant(0.1), linear(30)], at=[1])", "epochs = 2", "NN706", "lr=30 is unusually large"),
         ("piecewise(0.1, boundaries=[1], values=[50])", "epochs = 2", "NN706", "lr=50 is unusually large"),
     ],
 )

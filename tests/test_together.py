@@ -83,6 +83,11 @@ CASES = {
     "noise of each seed": spec(MODEL, train="epochs = 2; batch = 16; repeats = 2; augment = noise(0.1)"),
     "an autoencoder": spec("Linear(9); Tanh; Linear(784)", race=RACE, loss="MSE", train="epochs = 2; target = input"),
     "schedules": spec(MODEL, race="a: SGD(lr=cosine(0.1)); b: SGD(lr=step(0.1, every=1)); c: Adam(lr=0.01)"),
+    "schedules per step": spec(
+        MODEL,
+        race="a: SGD(lr=inverse(0.1, gamma=0.1, per=step)); b: SGD(lr=cosine(0.1, staircase=true));"
+        " c: Adam(lr=chain([constant(0.01), cosine(0.01)], at=[4], per=step))",
+    ),
     "dropout": spec("Linear(12); ReLU; Dropout(0.3); Linear(10)", race=RACE),
     "noise at the head": spec("Dropout(0.3); Linear(12); Tanh; Linear(10)", race=RACE),
     "an activation at the head": spec("Sigmoid; Linear(12); Linear(10)", race=RACE),

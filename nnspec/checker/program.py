@@ -228,6 +228,12 @@ class TrainSettings:
         """Return the maximum number of samples trained on."""
         return samples - self._held_out(samples, given)[0]
 
+    def steps_per_epoch(self, samples: int, given: int = 0) -> int:
+        """Return the number of optimizer steps per epoch, of folds that differ in size the largest."""
+        trained = self.trained_on(samples, given)
+        batches = trained // self.batch if self.drop_last else -(-trained // self.batch)
+        return -(-batches // self.accumulate)
+
     def _held_out(self, samples: int, given: int) -> tuple[int, int]:
         if isinstance(self.validation, Validation):
             return self.validation.held_out(samples, given)
@@ -427,6 +433,13 @@ class Experiment:
         if isinstance(train.validation, Folds):
             train = replace(train, validation=Fold(train.validation, number % train.validation.k))
         return replace(self, seed=self.seed + number, train=train)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of optimizer steps per epoch, of alternatives of the data the largest; at least 1."""
+        return max(
+            1, *(self.train.steps_per_epoch(choice.facts.train, choice.facts.validation) for choice in self.data)
+        )
 
     @property
     def classes(self) -> int | None:

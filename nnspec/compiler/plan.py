@@ -331,7 +331,7 @@ class Plan:
         if train.clip_norm is not None:
             clip_grad_norm(self.optimizer.params, train.clip_norm)
         clipped = time.perf_counter_ns()
-        self.optimizer.at(self.epoch + number // train.accumulate / self.steps, train.epochs)
+        self.optimizer.at(self.epoch + number // train.accumulate / self.steps, train.epochs, self.steps)
         self.optimizer.step()
         moved = time.perf_counter_ns()
         if train.constraint is not None:

@@ -473,7 +473,7 @@ class Replay:
         """Compute the factors of consecutive batches, from the optimizer's next step on."""
         optimizer, count, epochs = self._plan.optimizer, self._plan.batches, self._plan.experiment.train.epochs
         for number in numbers:
-            optimizer.at(epoch + number / count, epochs)
+            optimizer.at(epoch + number / count, epochs, count)
             optimizer.steps += 1
             for group, table in self._factors:
                 table[number] = optimizer.factors(group)

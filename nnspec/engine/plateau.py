@@ -21,7 +21,8 @@ class PlateauSchedule(Schedule):
 
     An epoch improves if its figure is better than the best so far by more than `min_delta`; lower is better, except for
     metrics that say otherwise. `cooldown` epochs after each reduction are not counted, nor are those of the warm-up.
-    The new rate begins with the next epoch, and is never less than `to`.
+    The new rate begins with the next epoch, and is never less than `to`. With `per=step`, `patience` and `cooldown` are
+    numbers of steps between the epochs after which figures are measured.
 
     PyTorch's `ReduceLROnPlateau` with `threshold_mode="abs"` and `threshold=min_delta`, and a `patience` that is
     smaller by one: it counts the epochs that are tolerated. Keras's `ReduceLROnPlateau` counts as here.
@@ -39,6 +40,7 @@ class PlateauSchedule(Schedule):
     to: End = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._convert(of=FigureName(self.of))
 
     def after(self, epoch: float, epochs: float) -> float:
@@ -63,32 +65,35 @@ class _PlateauFollower(Follower):
 
     def __init__(self, schedule: PlateauSchedule) -> None:
         super().__init__(schedule)
-        self._best, self._waited, self._resting, self._reductions = math.inf, 0, 0, 0
+        self._best, self._waited, self._resting, self._reductions, self._steps = math.inf, 0, 0, 0, 0
 
-    def rate(self, epoch: float, epochs: int) -> float:
+    def rate(self, epoch: float, epochs: float, steps: int = 1) -> float:
         """The rate after the reductions so far."""
-        return self.schedule.reduced(self.schedule.rate(epoch, epochs), self._reductions)
+        return self.schedule.reduced(self.schedule.rate_at(epoch, epochs, steps), self._reductions)
 
-    def tell(self, epochs: int, figures: Mapping[str, float]) -> None:
-        """Count the epochs that did not improve on the best."""
+    def tell(self, epochs: float, figures: Mapping[str, float], steps: int = 1) -> None:
+        """Count the epochs, or steps, that did not improve on the best."""
         rule = self.schedule
         value = figures[rule.of] * (-1.0 if higher_is_better(rule.of) else 1.0)
-        if epochs <= rule.warmup:
+        at = round(epochs * steps)
+        passed, self._steps = 1 if rule.per == "epoch" else at - self._steps, at
+        if rule.counted(epochs, steps) <= rule.warmup:
             return
         if self._best - value > rule.min_delta:
             self._best, self._waited = value, 0
         else:
-            self._waited += 1
+            self._waited += passed
         if self._resting:
-            self._resting, self._waited = self._resting - 1, 0
+            self._resting, self._waited = max(self._resting - passed, 0), 0
         if self._waited >= rule.patience:
             self._reductions, self._waited, self._resting = self._reductions + 1, 0, rule.cooldown
 
     def state(self) -> dict[str, float]:
         """The best so far, the counts towards the next reduction, and the number of reductions."""
-        return {"best": self._best, "waited": self._waited, "resting": self._resting, "reductions": self._reductions}
+        counts = {"waited": self._waited, "resting": self._resting, "reductions": self._reductions}
+        return {"best": self._best, "steps": self._steps, **counts}
 
     def keep_state(self, state: Mapping[str, float]) -> None:
         """Restore a saved state."""
-        self._best = float(state["best"])
+        self._best, self._steps = float(state["best"]), int(state.get("steps", 0))  # older checkpoints count epochs
         self._waited, self._resting, self._reductions = (int(state[k]) for k in ("waited", "resting", "reductions"))

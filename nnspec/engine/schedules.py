@@ -2,8 +2,8 @@
 
 A schedule can be used in place of a rate: `Adam(lr=cosine(1e-3, to=1e-5, warmup=2))`. It does not depend on an
 optimizer and has no state; it is a function of progress, e of E epochs, where e is a real number: batch b of B in
-epoch n is e = n + b/B, both counted from 0. PyTorch's schedulers are stepped once per epoch instead, so their rate is
-constant within an epoch; at whole epochs the two agree.
+epoch n is e = n + b/B, both counted from 0. With `per=step`, e and E count steps instead. PyTorch's schedulers are
+usually stepped once per epoch, so their rate is constant within an epoch; that is `staircase=true`.
 
 A schedule that depends on a figure of the run (`plateau.py`) is a value like the others. Its state in one training is
 held by a follower, as a few numbers that can be saved and restored.
@@ -15,16 +15,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY
 from itertools import pairwise
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from nnspec.engine.part import Also, Count, FigureName, PlainPart, Positive, Probability, Range
+from nnspec.engine.part import Also, BareWord, Count, FigureName, PlainPart, Positive, Probability, Range
 
 __all__ = [
+    "ChainSchedule",
     "ConstantSchedule",
     "CosineRestartsSchedule",
     "CosineSchedule",
     "ExponentialSchedule",
     "Follower",
+    "InverseSchedule",
+    "InverseSquareRootSchedule",
     "LinearSchedule",
     "OneCycleSchedule",
     "PiecewiseSchedule",
@@ -39,6 +42,7 @@ Factor = Annotated[float, Range(low=0, high=1, open_low=True), Also("decay", "fa
 Period = Annotated[Count, Also("step_size", "period", "decay_steps", "epochs")]
 Warmup = Annotated[float, Range(low=0), Also("warmup_epochs", "warm_up")]
 Divisor = Annotated[float, Range(low=1)]
+Per = Annotated[Literal["epoch", "step"], Also("interval", "unit", "by")]
 
 
 class Follower:
@@ -47,12 +51,14 @@ class Follower:
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
 
-    def rate(self, epoch: float, epochs: int) -> float:
-        """Return the rate at `epoch` of `epochs`, given the figures reported so far."""
-        return self.schedule.rate(epoch, epochs)
+    def rate(self, epoch: float, epochs: float, steps: int = 1) -> float:
+        """Return the rate at `epoch` of `epochs`, of `steps` steps each, given the figures reported so far."""
+        return self.schedule.rate_at(epoch, epochs, steps)
 
-    def tell(self, epochs: int, figures: Mapping[str, float]) -> None:
-        """Report the figures after `epochs` epochs. Raises KeyError if the schedule's figure is missing."""
+    def tell(self, epochs: float, figures: Mapping[str, float], steps: int = 1) -> None:
+        """Report the figures after `epochs` epochs of `steps` steps each. Raises KeyError if the schedule's figure is
+        missing.
+        """
 
     def state(self) -> dict[str, float]:
         """Return its state, for `keep_state` of a new follower."""
@@ -69,16 +75,27 @@ class Schedule(PlainPart):
     2017 (theirs starts from the rate of one worker; PyTorch's `LinearLR` from a third). The rest counts its epochs from
     the end of the warm-up, as in PyTorch's `SequentialLR`. A warm-up that is longer than training is cut off.
 
-    `start`, `to` and every rate are positive numbers; `warmup` and all lengths are in epochs. Raises ValueError for
-    arguments out of range.
+    `start`, `to` and every rate are positive numbers. `warmup`, all lengths, e and E are in epochs; with `per=step`
+    they are in steps, the first of which is e = 0. With `staircase`, e is rounded down: the rate changes only at the
+    starts of epochs, as when PyTorch's `step()` is called once per epoch (Keras's name for it in `ExponentialDecay`).
+    Raises ValueError for arguments out of range, and for a `staircase` per step, which would have no effect.
     """
 
     kind: ClassVar[str] = "schedule"
     must_define = ("after",)
     _: KW_ONLY
     warmup: Warmup = 0
+    per: Per = "epoch"
+    staircase: bool = False
     start = 0.0
     """The rate at the end of the warm-up."""
+
+    def __post_init__(self) -> None:
+        if self.staircase and self.per == "step":
+            raise ValueError(
+                f"{self.spec_name}: `staircase` has no effect with `per=step`: the rate changes every step"
+            )
+        self._convert(per=BareWord(self.per))
 
     @property
     def of(self) -> FigureName | None:
@@ -94,8 +111,20 @@ class Schedule(PlainPart):
         """Return a follower for one training."""
         return Follower(self)
 
-    def rate(self, epoch: float, epochs: int) -> float:
-        """Return the rate at `epoch`, a real number from 0 to `epochs`, of a training of `epochs` epochs."""
+    def counted(self, epochs: float, steps: int) -> float:
+        """Return a number of epochs, of `steps` steps each, in the unit of this schedule."""
+        return epochs if self.per == "epoch" else round(epochs * steps)
+
+    def rate_at(self, epoch: float, epochs: float, steps: int = 1) -> float:
+        """Return the rate at `epoch` of a training of `epochs` epochs, of `steps` steps each."""
+        return self.rate(self.counted(epoch, steps), self.counted(epochs, steps))
+
+    def rate(self, epoch: float, epochs: float) -> float:
+        """Return the rate at `epoch`, a real number from 0 to `epochs`, of a training of `epochs` epochs; with
+        `per=step`, both are numbers of steps.
+        """
+        if self.staircase:
+            epoch = math.floor(epoch)
         if epoch < self.warmup:
             return self.start * epoch / self.warmup
         return self.after(epoch - self.warmup, max(epochs - self.warmup, 0.0))
@@ -140,7 +169,9 @@ class LinearSchedule(Schedule):
 
 
 class StepSchedule(Schedule):
-    """rate = start · γ^⌊e / every⌋: multiplied by γ after every `every` epochs. PyTorch's `StepLR`."""
+    """rate = start · γ^⌊e / every⌋: multiplied by γ after every `every` epochs. PyTorch's `StepLR`; Caffe's `step`, per
+    step.
+    """
 
     spec_name = "step"
     also = ("StepLR", "step_decay")
@@ -161,7 +192,8 @@ class StepSchedule(Schedule):
 class ExponentialSchedule(Schedule):
     """rate = start · γ^e: multiplied by γ over each epoch, continuously.
 
-    PyTorch's `ExponentialLR` is a step function of epochs; Keras's `ExponentialDecay` counts steps.
+    PyTorch's `ExponentialLR` is this with `staircase`, if it is stepped once per epoch; Caffe's `exp` and Keras's
+    `ExponentialDecay` are this with `per=step`, with γ = decay_rate^(1 / decay_steps).
     """
 
     spec_name = "exponential"
@@ -173,6 +205,44 @@ class ExponentialSchedule(Schedule):
     def after(self, epoch: float, epochs: float) -> float:
         """Start · γ^e."""
         return self.start * self.gamma**epoch
+
+
+class InverseSchedule(Schedule):
+    """rate = start · (1 + γ·e)^−power.
+
+    Caffe's `inv`, with `per=step`. Keras's `InverseTimeDecay` with γ = decay_rate / decay_steps, `per=step` and power
+    1. scikit-learn's `invscaling` has power 0.5, and counts samples once per epoch: γ is the number of training
+    samples, with `staircase`.
+    """
+
+    spec_name = "inverse"
+    also = ("InverseTimeDecay", "inv", "invscaling", "inverse_time_decay")
+    start: Start
+    _: KW_ONLY
+    gamma: Annotated[Positive, Also("decay", "decay_rate")]
+    power: Annotated[Positive, Also("power_t")] = 1.0
+
+    def after(self, epoch: float, epochs: float) -> float:
+        """Start · (1 + γ·e)^−power."""
+        return self.start * (1 + self.gamma * epoch) ** -self.power
+
+
+class InverseSquareRootSchedule(Schedule):
+    """rate = start · √(w / (w + e)): up to `start` along the warm-up of w, then with one over the square root.
+
+    Vaswani et al. 2017, section 5.3, with `per=step`: their rate at step s = w + e, counted from 0 here and from 1
+    there, is d^−½ · min(s^−½, s · w^−1.5), so that `start` is (d · w)^−½ for a model of width d.
+    """
+
+    spec_name = "inverse_sqrt"
+    also = ("noam", "Noam", "NoamLR", "inverse_square_root", "rsqrt")
+    start: Start
+    _: KW_ONLY
+    warmup: Annotated[float, Range(low=0, open_low=True), Also("warmup_epochs", "warm_up", "warmup_steps")]
+
+    def after(self, epoch: float, epochs: float) -> float:
+        """Start · √(w / (w + e))."""
+        return self.start * math.sqrt(self.warmup / (self.warmup + epoch))
 
 
 class CosineSchedule(Schedule):
@@ -232,6 +302,7 @@ class PiecewiseSchedule(Schedule):
             raise ValueError(f"piecewise: {counts}: each boundary has the rate that begins there")
         if any(later <= earlier for earlier, later in pairwise(self.boundaries)):
             raise ValueError("piecewise: `boundaries` must ascend")
+        super().__post_init__()
         self._convert(boundaries=tuple(self.boundaries), values=tuple(self.values))
 
     @property
@@ -312,6 +383,58 @@ class OneCycleSchedule(Schedule):
         if share < self.up:
             return _along_cosine(self.start, self.peak, share / self.up)
         return _along_cosine(self.peak, self.start / self.final_div, (share - self.up) / (1 - self.up))
+
+
+class ChainSchedule(Schedule):
+    """One schedule after another: the first until at[0], the second from there until at[1], and the last until the end.
+
+    Each part is a training of its own: its e is 0 where it begins, its E is its length, and it may have a warm-up. All
+    count epochs, or steps if the chain says `per=step`. PyTorch's `SequentialLR`, whose parts are not given their
+    lengths; optax's `join_schedules`. Raises ValueError unless `at` ascends and has a number for each part but the
+    first; for a part that follows a figure; and for `per` or `staircase` in a part, which the chain sets.
+    """
+
+    spec_name = "chain"
+    also = ("SequentialLR", "join_schedules", "sequential")
+    schedules: Annotated[tuple[Schedule, ...], Also("schedulers")]
+    _: KW_ONLY
+    at: Annotated[tuple[float, ...], Range(low=0, open_low=True), Also("milestones", "boundaries")]
+
+    def __post_init__(self) -> None:
+        if len(self.schedules) != len(self.at) + 1:
+            counts = f"{len(self.schedules)} schedules, and {len(self.at)} numbers in `at`"
+            raise ValueError(f"chain: {counts}: `at` says where each of them but the first begins")
+        if any(later <= earlier for earlier, later in pairwise(self.at)):
+            raise ValueError("chain: `at` must ascend")
+        for schedule in self.schedules:
+            if schedule.of:
+                raise ValueError(f"chain: `{schedule.spec_name}` follows a figure, and cannot be part of a chain")
+            if schedule.per != "epoch" or schedule.staircase:
+                name = "staircase" if schedule.staircase else "per"
+                raise ValueError(f"chain: `{name}` of `{schedule.spec_name}` has no effect: set it on the chain")
+        super().__post_init__()
+        self._convert(schedules=tuple(self.schedules), at=tuple(self.at))
+
+    @property
+    def start(self) -> float:  # type: ignore[override]
+        """That of the first part."""
+        return self.schedules[0].start
+
+    @property
+    def largest(self) -> float:
+        """The largest of all parts."""
+        return max(schedule.largest for schedule in self.schedules)
+
+    def after(self, epoch: float, epochs: float) -> float:
+        """The rate of the part that has begun last."""
+        number = sum(epoch >= begin for begin in self.at)
+        begin = self.at[number - 1] if number else 0
+        end = self.at[number] if number < len(self.at) else max(epochs, begin)
+        return self.schedules[number].rate(epoch - begin, end - begin)
+
+    def milestone(self) -> tuple[str, float] | None:
+        """The beginning of the last part."""
+        return ("the last part", self.at[-1]) if self.at else None
 
 
 def _share(epoch: float, epochs: float) -> float:

@@ -38,12 +38,8 @@ def obstacles(lanes: Mapping[str, Experiment], before: Mapping[str, int]) -> Ite
 
 def _differ(schedule: Schedule, experiment: Experiment, then: int, now: int) -> bool:
     """Return whether the learning rates of the first `then` epochs differ in a run of `now` epochs."""
-    train = experiment.train
-    samples = max(train.trained_on(choice.facts.train, choice.facts.validation) for choice in experiment.data)
-    batches = max(samples // train.batch if train.drop_last else -(-samples // train.batch), 1)
-    stride = max(then * batches // _STEPS, 1)
-    places = [divmod(step, batches) for step in range(0, then * batches, stride)]
-    return any(
-        schedule.rate(epoch + number / batches, then) != schedule.rate(epoch + number / batches, now)
-        for epoch, number in places
-    )
+    steps = experiment.steps_per_epoch
+    stride = max(then * steps // _STEPS, 1)
+    places = [divmod(step, steps) for step in range(0, then * steps, stride)]
+    progress = [epoch + number / steps for epoch, number in places]
+    return any(schedule.rate_at(at, then, steps) != schedule.rate_at(at, now, steps) for at in progress)

@@ -10,6 +10,7 @@ import numpy as np
 
 from nnspec.engine.initializers import Normal
 from nnspec.engine.part import Argument, FigureName
+from nnspec.engine.schedules import ConstantSchedule
 
 __all__ = ["differ", "other_values"]
 
@@ -21,6 +22,7 @@ def other_values(argument: Argument, count: int = 0) -> Iterator[Any]:
     words = (word for option in typing.get_args(argument.type) for word in (typing.get_args(option) or (option,)))
     normal = Normal(std=3.0)
     candidates = [True, False, *_NUMBERS, *argument.words, *words, normal, (0.5, 0.7), (0.5, 0.7, 0.6), (3,), (3.5, 4)]
+    candidates += [(ConstantSchedule(0.3),) * length for length in (1, 2)]
     if argument.type is FigureName:
         candidates = [FigureName("val_loss"), FigureName("loss")]
     for value in [*candidates, (3.0, *(1.0,) * count)]:

@@ -65,9 +65,9 @@ def _rates(schedule: Schedule) -> list[float]:
     follower = schedule.follow()
     rates = []
     for epoch in range(EPOCHS):
-        rates += [follower.rate(epoch + n / 7, EPOCHS) for n in range(7)]
+        rates += [follower.rate(epoch + n / 7, EPOCHS, 7) for n in range(7)]
         if schedule.of:
-            follower.tell(epoch + 1, {schedule.of: _CURVE[epoch]})
+            follower.tell(epoch + 1, {schedule.of: _CURVE[epoch]}, 7)
     return rates
 
 
@@ -91,7 +91,7 @@ def warmup(sample: PartSample) -> None:
     """A warm-up rises linearly from 0, and moves the rest."""
     if "warmup" in sample.arguments:
         skip("an example with a warm-up of its own")
-    schedule = PartSample(sample.kind, sample.part, sample.arguments | {"warmup": 2}).make()
+    schedule = PartSample(sample.kind, sample.part, sample.arguments | {"warmup": 2, "staircase": False}).make()
     rise = [schedule.rate(at, EPOCHS) for at in (0, 0.5, 1, 1.5)]
     require(rise[0] == 0 and np.allclose(rise, np.array([0, 0.5, 1, 1.5]) * schedule.start / 2), f"it rises {rise}")
 

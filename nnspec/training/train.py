@@ -96,7 +96,7 @@ def train_plan(
         yield
         for seconds, figures in () if progress.stopped else _epochs(plan, progress.done):
             progress.add(seconds, figures)
-            plan.optimizer.tell(progress.done, figures)
+            plan.optimizer.tell(progress.done, figures, plan.steps)
             if progress.stops(on_request=bool(observer.epoch_done(progress.lane))):
                 break
             progress.save_if_due()

@@ -80,34 +80,38 @@ def goes_by_test(experiment: Experiment) -> Iterator[Diagnostic]:
 def never_acts(experiment: Experiment) -> Iterator[Diagnostic]:
     """A schedule or a stopping rule that waits longer than training takes."""
     epochs, rate = experiment.train.epochs, experiment.optimizer.arguments.get("lr")
-    trained = f"training ends after {_epochs(epochs)}"
-    if rate is not None and isinstance(rate.value, Schedule) and (waits := _beyond(rate.value, epochs)):
-        what, needed = waits
-        yield advice("NN716", f"{what}, but {trained}", rate.origin.span, _longer(needed), _length(experiment))
+    if rate is not None and isinstance(rate.value, Schedule):
+        length = rate.value.counted(epochs, experiment.steps_per_epoch)
+        if waits := _beyond(rate.value, length):
+            what, needed = waits
+            message = f"{what}, but training ends after {_count(length, rate.value.per)}"
+            help = _longer(needed, rate.value.per)
+            yield advice("NN716", message, rate.origin.span, help, _length(experiment))
     stop, origin = experiment.train.early_stop, experiment.origins.get("train.early_stop")
     if isinstance(stop, Patience) and origin is not None and not stop.restore_best and 1 + stop.epochs >= epochs:
-        message = f"`{stop.spec_name}` stops after {_epochs(1 + stop.epochs)} at the earliest, but {trained}"
+        earliest, trained = _count(1 + stop.epochs), _count(epochs)
+        message = f"`{stop.spec_name}` stops after {earliest} at the earliest, but training ends after {trained}"
         yield advice("NN717", message, origin.span, _longer(1 + stop.epochs), _length(experiment))
 
 
-def _beyond(schedule: Schedule, epochs: int) -> tuple[str, float] | None:
-    """Return what a schedule waits for in vain, and the number of epochs that training must exceed."""
-    if schedule.warmup > epochs or (schedule.warmup == epochs and not isinstance(schedule, ConstantSchedule)):
-        return f"the warm-up of `{schedule.spec_name}` takes {_epochs(schedule.warmup)}", schedule.warmup
+def _beyond(schedule: Schedule, length: float) -> tuple[str, float] | None:
+    """Return what a schedule waits for in vain, and the number of epochs, or steps, that training must exceed."""
+    if schedule.warmup > length or (schedule.warmup == length and not isinstance(schedule, ConstantSchedule)):
+        return f"the warm-up of `{schedule.spec_name}` takes {_count(schedule.warmup, schedule.per)}", schedule.warmup
     milestone = schedule.milestone()
-    if milestone is not None and schedule.warmup + milestone[1] >= epochs:
+    if milestone is not None and schedule.warmup + milestone[1] >= length:
         after = schedule.warmup + milestone[1]
-        return f"{milestone[0]} of `{schedule.spec_name}` comes after {_epochs(after)}", after
+        return f"{milestone[0]} of `{schedule.spec_name}` comes after {_count(after, schedule.per)}", after
     return None
 
 
-def _longer(needed: float) -> str:
+def _longer(needed: float, unit: str = "epoch") -> str:
     more = math.floor(needed) + 1
-    return f"train for at least {more} epochs, or shorten it"
+    return f"train for at least {_count(more, unit)}, or shorten it"
 
 
-def _epochs(count: float) -> str:
-    return f"{number_in_words(count)} epoch{'' if count == 1 else 's'}"
+def _count(count: float, unit: str = "epoch") -> str:
+    return f"{number_in_words(count)} {unit}{'' if count == 1 else 's'}"
 
 
 def _length(experiment: Experiment) -> tuple[Note, ...]:

@@ -142,20 +142,20 @@ class Optimizer(Part):
             raise RuntimeError(f"{type(self).__name__} is not moving anything now")
         return self._moving
 
-    def at(self, epoch: float, epochs: int) -> None:
-        """Set the progress of training: `epoch`, a real number from 0, of `epochs`. A schedule computes its rate from
-        it.
+    def at(self, epoch: float, epochs: float, steps: int = 1) -> None:
+        """Set the progress of training: `epoch`, a real number from 0, of `epochs`, each of `steps` steps. A schedule
+        computes its rate from it.
 
         Without this call, every step uses the schedule's initial rate, which with a warm-up is 0. (PyTorch's schedulers
         are separate objects, whose own `step()` advances the rate.) A rate that is a number is not changed.
         """
         if self.follower is not None:
-            self._rate = self.follower.rate(epoch, epochs)
+            self._rate = self.follower.rate(epoch, epochs, steps)
 
-    def tell(self, epochs: int, figures: Mapping[str, float]) -> None:
-        """Report the figures after `epochs` epochs, for a schedule that depends on one of them."""
+    def tell(self, epochs: float, figures: Mapping[str, float], steps: int = 1) -> None:
+        """Report the figures after `epochs` epochs of `steps` steps, for a schedule that depends on one of them."""
         if self.follower is not None:
-            self.follower.tell(epochs, figures)
+            self.follower.tell(epochs, figures, steps)
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
