@@ -25,6 +25,7 @@ from nnspec.text import quoted
 if TYPE_CHECKING:
     from nnspec.analysis.landscape import Kind, Landscape
     from nnspec.analysis.meter import Tick
+    from nnspec.engine.part import Part
     from nnspec.records.folder import RunFolder
     from nnspec.results.run import Place, RunResult
     from nnspec.runner.gradients import GradientProof
@@ -218,6 +219,20 @@ def _file_flag(path: PathLike, target: str | Sequence[str] | None) -> Source:
         f"`data` is the path {place}, which is neither an .npz file nor a table with a `target`; name its data source "
         "instead, such as `set={'data': 'Images(\"folder\")'}`"
     )
+
+
+def known_parts() -> Mapping[str, Mapping[str, type[Part]]]:
+    """Return every part that a spec can name, by name, by kind."""
+    from nnspec.checker.vocabulary import kinds, parts
+
+    return {kind: parts(kind) for kind in kinds()}
+
+
+def part_meant(word: str) -> str | None:
+    """Return the name of the part that a word is another name or a misspelling of, or None."""
+    from nnspec.checker.vocabulary import meant, other_names, parts
+
+    return meant(word, parts(), other_names({name: part.also for name, part in parts().items()}))
 
 
 def check_text(source: Source, set: Overrides = None, known: Known = NOTHING) -> CheckResult:

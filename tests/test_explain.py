@@ -241,3 +241,34 @@ def test_no_files_remain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.chdir(tmp_path)
     assert explain("NN209").return_value == 0
     assert list(tmp_path.iterdir()) == []
+
+
+# Parts
+
+
+def test_a_part_is_explained_with_its_arguments() -> None:
+    output = explain("Dropout").output
+    assert output.startswith("Dropout(p=0.5)\nKind: layer\n")
+    assert "y = x · m / (1 − p)" in output
+
+
+def test_every_part_is_explained() -> None:
+    for name in {name for parts in PARTS.values() for name in parts}:
+        assert explain(name).output.count("Kind: ") == sum(name in parts for parts in PARTS.values())
+
+
+@pytest.mark.parametrize("word", ["layer", "layers", "Layers", "losses", "stopping-rule", "data_sources"])
+def test_a_kind_is_a_list_of_its_parts(word: str) -> None:
+    kind = word.lower().replace("-", " ").replace("_", " ")
+    kind = kind.removesuffix("es") if kind == "losses" else kind.removesuffix("s")
+    output = explain(word).output
+    for name, part in PARTS[kind].items():
+        assert f"  {name}({part.signature()})"[:20] in output or f"  {name}\n" in output
+
+
+@pytest.mark.parametrize(("word", "meant"), [("Dense", "Linear"), ("Adma", "Adam")])
+def test_an_unknown_part_leads_to_the_nearest(word: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from nnspec.cli import _code
+
+    assert _code(["explain", word]) == 2
+    assert f"unknown part {word}; did you mean {meant}?" in capsys.readouterr().err

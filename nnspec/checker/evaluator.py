@@ -317,7 +317,7 @@ class Evaluator:
         if self.recovery.excuses(word, found):
             return UNKNOWN
         return self.findings.error(
-            "NN201", f"unknown {kind} `{word}`", span, **respelt_part(span, found, others, one_of(names))
+            "NN201", f"unknown {kind} `{word}`", span, **respelt_part(span, found, others, one_of(names, kind, word))
         )
 
     # Calls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from nnspec.checker.binding import Given
@@ -12,8 +13,10 @@ from nnspec.syntax import tree
 
 __all__ = ["better_number", "better_part", "better_value", "one_of"]
 
-_MOST = 40
+_MOST = 20
 """The maximum number of names listed."""
+_SHORT = 2
+"""The number of letters of words that say little about a part: `Re` of `ReLU`."""
 
 
 def better_part(expression: tree.Expression, kind: str) -> Suggestion:
@@ -21,7 +24,7 @@ def better_part(expression: tree.Expression, kind: str) -> Suggestion:
     known = parts(kind)
     match expression:
         case tree.Constant(value=str(word)):
-            return _unquoted(word, expression.span, known) or {"help": one_of(known)}
+            return _unquoted(word, expression.span, known) or {"help": one_of(known, kind, word)}
         case tree.ListOf(items=items) | tree.TupleOf(items=items) if kind == "layer" and items:
             return {"help": "write one layer per line, without brackets"}
         case tree.ListOf(items=items) | tree.TupleOf(items=items) if items:
@@ -33,7 +36,7 @@ def better_part(expression: tree.Expression, kind: str) -> Suggestion:
             if found is not None:
                 fix = Fix(f"replace `{path.text}` with `{found}`", (Edit(path.span, found),), safe=True)
                 return {"help": f"names have no prefix: write `{found}`", "fix": fix}
-    return {"help": one_of(known)}
+    return {"help": one_of(known, kind)}
 
 
 def better_value(argument: Argument, value: object, given: Given) -> Suggestion:
@@ -80,11 +83,22 @@ def better_number(argument: Argument, value: object) -> Suggestion:
     return {}
 
 
-def one_of(names: Iterable[str]) -> str:
-    """Return "there are `A`, `B`"; for a long list, the first names and the number of others."""
-    found = sorted(names)
-    more = f" and {len(found) - _MOST:,} more" if len(found) > _MOST else ""
-    return f"there {'is' if len(found) == 1 else 'are'} " + ", ".join(f"`{name}`" for name in found[:_MOST]) + more
+def one_of(names: Iterable[str], kind: str = "", word: str = "") -> str:
+    """Return "there are `A`, `B`"; for a long list of parts of a kind, those whose names have a syllable in common with
+    a word, and where all of them are listed."""
+    known = sorted(names)
+    if len(known) <= _MOST or not kind:
+        more = f" and {len(known) - _MOST:,} more" if len(known) > _MOST else ""
+        return f"there {'is' if len(known) == 1 else 'are'} " + ", ".join(f"`{name}`" for name in known[:_MOST]) + more
+    syllables = _syllables(word)
+    similar = [name for name in known if _syllables(name) & syllables]
+    command = f"run `nnspec explain {kind}` for a list"
+    return f"similar names are {', '.join(f'`{name}`' for name in similar[:_MOST])}; {command}" if similar else command
+
+
+def _syllables(name: str) -> set[str]:
+    """Return the words that a name is made of, without numbers and short ones: `GlobalAvgPool` is global, avg, pool."""
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name) if len(word) > _SHORT}
 
 
 def _whole(number: int, expression: tree.Expression) -> Suggestion:
@@ -105,12 +119,14 @@ def _whole(number: int, expression: tree.Expression) -> Suggestion:
 
 def _unquoted(word: str, span: Span, known: Mapping[str, type[Part]]) -> Suggestion:
     others = other_names(_also(known))
-    found = word if word in known else meant(word, known, others)
+    similar = next((part for part in known.values() if word in part.resembles[0]), None)
+    found = word if word in known else similar.spec_name if similar else meant(word, known, others)
     if not found:
         return {}
-    sure = word.lower() == found.lower() or word in others
+    sure = not similar and (word.lower() == found.lower() or word in others)
     fix = Fix(f"replace `{span.text}` with `{found}`", (Edit(span, found),), safe=sure)
-    return {"help": f"write `{found}`, without quotes", "fix": fix}
+    more = f"; {similar.resembles[1]}" if similar else ""
+    return {"help": f"write `{found}`, without quotes{more}", "fix": fix}
 
 
 def _also(known: Mapping[str, type[Part]]) -> dict[str, tuple[str, ...]]:

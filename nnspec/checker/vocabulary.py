@@ -36,6 +36,7 @@ __all__ = [
     "did_you_mean",
     "figures",
     "is_reserved",
+    "kinds",
     "lacking",
     "meant",
     "metric_figures",
@@ -105,6 +106,7 @@ NOT_NEEDED: dict[str, str] = {
     "Input": "remove it: the data determines the input shape",
     "InputLayer": "remove it: the data determines the input shape",
     "input_shape": "remove it: the data determines the input shape",
+    "Lambda": "a spec contains no code; `nnspec new --part layer` writes a layer of your own",
     "Sequential": "remove it: write the layers of a model one below the other",
     "from_logits": "remove it: `CrossEntropy` always takes logits",
     "inplace": "remove it: nnspec decides itself which arrays can be overwritten",
@@ -220,6 +222,11 @@ def parts(*kinds: str) -> Mapping[str, type[Part]]:
     return ChainMap(*[PARTS.get(kind, {}) for kind in reversed(kinds or tuple(PARTS))])
 
 
+def kinds() -> tuple[str, ...]:
+    """Return the kinds of parts."""
+    return tuple(PARTS)
+
+
 def is_reserved(word: str) -> bool:
     """Whether a name is reserved for a part. Rules for validation and scaling and augmentations are common words such
     as `last`, `fixed` and `crop`: a `let`, block or parameter may have the same name, and hides the part."""
@@ -269,8 +276,15 @@ class Suggestion(TypedDict, total=False):
 
 def respelt_part(span: Span, found: str | None, others: Mapping[str, str], otherwise: str = "") -> Suggestion:
     """Return help and fix for the name of an unknown part, which may be one of an installed package."""
-    elsewhere = not_loaded(span.text)
-    return {"help": elsewhere} if elsewhere else respelt(span, found, others, otherwise)
+    word = span.text
+    elsewhere = not_loaded(word)
+    if elsewhere:
+        return {"help": elsewhere}
+    similar = next((part for part in parts().values() if word in part.resembles[0]), None)
+    if similar is None:
+        return respelt(span, found, others, otherwise)
+    fix = Fix(f"replace `{word}` with `{similar.spec_name}`", (Edit(span, similar.spec_name),), safe=False)
+    return {"help": f"`{similar.spec_name}` is similar: {similar.resembles[1]}", "fix": fix}
 
 
 def respelt(span: Span, found: str | None, others: Mapping[str, str] | None = None, otherwise: str = "") -> Suggestion:

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -26,19 +26,42 @@ _WIDEST = 100  # columns of text, however wide the terminal is
 
 
 @click.command("explain")
-@click.argument("code", required=False)
-def command(code: str | None) -> int:
-    """Explain the error or warning CODE, such as NN401, with an example. Without CODE, list all codes."""
+@click.argument("word", required=False)
+def command(word: str | None) -> int:
+    """Explain WORD: an error or warning code, such as NN401, with an example; a part, such as Linear, with its
+    arguments; or a kind of part, such as layer, with a list. Without WORD, list all codes.
+    """
     from nnspec.diagnostics.explanations import code_of
 
-    if code is None:
-        click.echo("\n".join(_all_codes()))
-        return 0
-    known = code_of(code)
-    if known is None:
-        raise click.UsageError(f"unknown code {code}; {_nearest(code)}")
-    click.echo("\n".join(_page(known)))
+    code = code_of(word) if word is not None else None
+    if word is None:
+        lines = _all_codes()
+    elif code is not None:
+        lines = _page(code)
+    else:
+        lines = _part_or_kind(word)
+    click.echo("\n".join(lines))
     return 0
+
+
+def _part_or_kind(word: str) -> Iterator[str]:
+    from nnspec.api import known_parts
+    from nnspec.view.terminal.parts import kind_page, part_page
+
+    known = known_parts()
+    yield from kind_page(word, known, _columns(), _bold) or part_page(word, known, _columns(), _bold) or _unknown(word)
+
+
+def _unknown(word: str) -> NoReturn:
+    from nnspec.api import part_meant
+    from nnspec.diagnostics import CODES, nearest
+    from nnspec.diagnostics.explanations import spelled
+
+    found = nearest(spelled(word), CODES)
+    if found is None and (part := part_meant(word)):
+        raise click.UsageError(f"unknown part {word}; did you mean {part}?")
+    help = f"did you mean {found}?" if found else "run `nnspec explain` for a list"
+    raise click.UsageError(f"unknown code {word}; {help}")
 
 
 def found_in(example: Example) -> tuple[Diagnostic, ...]:
@@ -63,15 +86,8 @@ def _all_codes() -> Iterator[str]:
         yield _bold(name)
         yield from (f"  {code}  {CODES[code]}" for code in codes)
         yield ""
-    yield "Run `nnspec explain CODE` for an explanation with an example."
-
-
-def _nearest(word: str) -> str:
-    from nnspec.diagnostics import CODES, nearest
-    from nnspec.diagnostics.explanations import spelled
-
-    found = nearest(spelled(word), CODES)
-    return f"did you mean {found}?" if found else "run `nnspec explain` for a list"
+    yield "Run `nnspec explain CODE` for an explanation with an example, `nnspec explain layers` for a list of"
+    yield "all layers, and `nnspec explain Linear` for what one of them computes."
 
 
 def _page(code: str) -> Iterator[str]:

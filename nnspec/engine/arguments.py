@@ -219,6 +219,8 @@ class Nameable:
     spec_name: ClassVar[str] = ""
     also: ClassVar[tuple[str, ...]] = ()
     """Its names in other frameworks, for the checker's suggestions."""
+    resembles: ClassVar[tuple[tuple[str, ...], str]] = ((), "")
+    """Names of similar parts in other frameworks, and what to change besides the name."""
 
     def in_spec(self) -> str:
         """Return it as written in a spec."""

@@ -58,7 +58,8 @@ class MultiHeadAttention(Layer):
 
     spec_name = "MultiHeadAttention"
     samples_independent = True
-    also = ("MultiheadAttention", "SelfAttention", "Attention", "attention", "CausalSelfAttention", "MHA")
+    also = ("MultiheadAttention", "SelfAttention", "Attention", "attention", "MHA")
+    resembles = (("CausalSelfAttention",), "add `causal=true`")
     backward_reads = frozenset({"input"})
     image_as = "sequence"
     looks_ahead_unless = "causal=true"

@@ -307,7 +307,8 @@ class Conv1D(Convolution):
     """
 
     spec_name = "Conv1D"
-    also = ("Conv1d", "Convolution1D", "conv1d", "CausalConv1D", "TCN")
+    also = ("Conv1d", "Convolution1D", "conv1d")
+    resembles = (("CausalConv1D",), "add `padding=causal`")
     axes = 1
     image_as = "sequence"
     looks_ahead_unless = "padding=causal"

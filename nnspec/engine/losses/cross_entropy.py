@@ -112,7 +112,11 @@ class CrossEntropyLoss(ClassWeighted):
     """
 
     spec_name = "CrossEntropy"
-    also = ("CrossEntropyLoss", "CategoricalCrossentropy", "SparseCategoricalCrossentropy", "SoftmaxCrossEntropy")
+    also = ("CrossEntropyLoss", "SoftmaxCrossEntropy")
+    resembles = (
+        ("CategoricalCrossentropy", "SparseCategoricalCrossentropy", "categorical_crossentropy"),
+        "it takes logits, so the model must not end with `Softmax`",
+    )
     targets = "classes"
     takes_logits = True
 

@@ -90,7 +90,7 @@ class HingeLoss(Loss):
     """
 
     spec_name = "Hinge"
-    also = ("HingeLoss", "MultiMarginLoss", "MultiMargin", "CategoricalHinge", "HingeEmbeddingLoss")
+    also = ("HingeLoss", "MultiMarginLoss", "MultiMargin", "CategoricalHinge")
     targets = "classes"
 
     margin: Positive = 1.0

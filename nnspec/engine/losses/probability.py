@@ -93,7 +93,11 @@ class BCEWithLogitsLoss(Decisions):
     """
 
     spec_name = "BCEWithLogits"
-    also = ("BinaryCrossEntropy", "BCEWithLogitsLoss", "BCELoss", "BCE", "BinaryCrossentropy", "SigmoidCrossEntropy")
+    also = ("BCEWithLogitsLoss", "SigmoidCrossEntropy")
+    resembles = (
+        ("BCE", "BCELoss", "BinaryCrossEntropy", "BinaryCrossentropy"),
+        "it takes logits, so the model must not end with `Sigmoid`",
+    )
 
     _: KW_ONLY
     pos_weight: Annotated[float | tuple[float, ...] | None, Range(low=0, open_low=True), Also("scale_pos_weight")] = (
