@@ -9,7 +9,7 @@ import pytest
 
 from nnspec import engine as nn
 from nnspec.engine.losses import Loss
-from nnspec.engine.losses.contract import WEIGHTED
+from nnspec.engine.losses.contract import weighted
 from nnspec.testing.memory import growth
 from nnspec.testing.own.losses import SAMPLES
 from nnspec.testing.samples import LossSample
@@ -86,7 +86,7 @@ def test_lent_arrays_and_out_change_no_number_and_nothing_is_allocated(sample: L
     loss, reference, y, t = sample.make(), sample.make(), sample.y(batch), sample.targets(batch)
     w = np.random.default_rng(3).uniform(0, 2, batch)
     value, grad, _ = found(reference, y, t, w)
-    lent = sample.work_arrays(batch) | {name: np.empty((batch, *work.shape)) for name, work in WEIGHTED.items()}
+    lent = sample.work_arrays(batch) | {name: np.empty((batch, *work.shape)) for name, work in weighted(()).items()}
     loss.lend(lent)
     worked_in = np.empty_like(y)
     assert loss.forward(y, t, worked_in, w) == value

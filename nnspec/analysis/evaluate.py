@@ -89,7 +89,9 @@ class Evaluation(TableRepr):
         labels = self.dataset.test.y.reshape(-1)
         if classes is None or classes > 100 or guess is None or guess.size != labels.size or guess.max() >= classes:
             return None
-        counts = np.bincount(labels.astype(np.int64) * classes + guess.reshape(-1), minlength=classes * classes)
+        known = labels >= 0
+        pairs = labels[known].astype(np.int64) * classes + guess.reshape(-1)[known]
+        counts = np.bincount(pairs, minlength=classes * classes)
         return counts.reshape(classes, classes)
 
 
@@ -191,12 +193,15 @@ def evaluate_given(saved: SavedRun, compiled: Compiled, lane: str, seed: int, da
     path = data if isinstance(data, str) else "data from Python"
     columns = getattr(experiment.data[0].source, "targets", None)
     columns = columns if isinstance(columns, tuple) else use.target_names
-    targets = Targets(facts.classes, use.class_names, columns, facts.target)
+    ignore = getattr(experiment.data[0].source, "ignore", None) if facts.ignores else None
+    targets = Targets(facts.classes, use.class_names, columns, facts.target, ignore)
     split, notes = read_given(data, wanted_of(experiment, use), targets)
     stored = split.x.astype(facts.stored, copy=False)
     if stored.dtype.kind in "iu" and not np.array_equal(stored, split.x):
         raise FileFault(f"{path} contains numbers that are not {facts.stored}, unlike {use.source}")
     split = replace(split, x=stored)
+    if facts.ignores and facts.padding is not None and facts.target == facts.shape:
+        split = replace(split, y=np.where(split.x.reshape(split.y.shape) == facts.padding, -1, split.y))
     dataset = Dataset(
         source=use.source,
         facts=replace(facts, test=len(split.y)),
@@ -244,7 +249,7 @@ def _evaluation(
         figures=dict(zip(names, (loss, *metrics), strict=True)),
         recorded={} if given else final,
         tables=tables,
-        outputs=in_units(np.concatenate([outputs for outputs, _ in pairs]), scaling_of(arrays, "target")),
+        outputs=in_units(np.concatenate([outputs for outputs, *_ in pairs]), scaling_of(arrays, "target")),
         losses=np.fromiter(_each(plan.loss, pairs), np.float64),
         dataset=dataset,
         classes=experiment.classes if experiment.loss.part.decides else None,
@@ -254,9 +259,11 @@ def _evaluation(
     )
 
 
-def _each(loss: Any, pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> Iterator[float]:
+def _each(loss: Any, batches: Sequence[tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]]) -> Iterator[float]:
     """Yield the loss of each sample."""
     with np.errstate(all="ignore"):
-        for outputs, targets in pairs:
+        for outputs, targets, weights in batches:
+            of_places = None if weights is None or weights.ndim == 1 else weights
             for i in range(len(outputs)):
-                yield loss.forward(outputs[i : i + 1].copy(), targets[i : i + 1])
+                one = outputs[i : i + 1].copy(), targets[i : i + 1]
+                yield loss.forward(*one) if of_places is None else loss.forward(*one, weights=of_places[i : i + 1])

@@ -60,10 +60,11 @@ class Batches:
         self._entry = experiment.layers[0].incoming
         loss = experiment.loss.part
         self._target = experiment.outputs if loss.targets == "values" else experiment.target
-        self._scale = 1.0 / dataset.divisor
+        self._scale, self._ignores = 1.0 / dataset.divisor, dataset.facts.ignores
         labels: Any = buffers["labels"].dtype
         weights: Any = buffers["weights"].dtype if "weights" in buffers else None
-        self._whole, self._test = (_Rows(split, labels, weights) for split in (dataset.train, dataset.test))
+        of_samples = weights if dataset.facts.weighted else None
+        self._whole, self._test = (_Rows(split, labels, of_samples) for split in (dataset.train, dataset.test))
         self._of_input = experiment.train.target == "input"
         self._scaled, self._as_values = dataset.divisor != 1, "targets" in buffers and not self._of_input
         self._prepared_in = prepared_in(experiment)
@@ -262,6 +263,9 @@ class Batches:
             self._prepare(x, training=training)
         if x is not places.x:
             np.copyto(places.x, x)
+        if self._ignores:  # a place without a label has weight 0, and any label
+            np.greater_equal(places.labels, 0, out=self._buffers["weights"][:rows], casting="unsafe")
+            np.maximum(places.labels, 0, out=places.labels)
         if self._as_values:
             self._as_numbers(places.labels, self._buffers["targets"][:rows])
         return rows

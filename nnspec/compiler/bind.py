@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from nnspec.engine.losses import Loss
     from nnspec.engine.metrics import Metric
+    from nnspec.engine.metrics.contract import Places
 
 __all__ = ["POOL", "Call", "Calls", "Kernels", "LossCall", "Views", "bind", "work_arrays"]
 
@@ -58,7 +59,7 @@ class Kernels(Protocol):
     def layers(self, step: Step) -> Iterator[tuple[int | None, Layer]]:
         """Yield the layers that compute a step, each with its lane, or None for a layer that serves all lanes."""
 
-    def metrics(self, step: Step) -> Iterator[tuple[int | None, Metric]]:
+    def metrics(self, step: Step) -> Iterator[tuple[int | None, Metric | Places]]:
         """Yield the metrics of a step, each with its lane."""
 
     @property
@@ -131,9 +132,8 @@ def bind(steps: Steps, views: Views, kernels: Kernels, rows: int) -> Calls:
             out = views[str(step.writes)]
             forward.append((np.multiply, (views[step.reads[0]], kernels.deviation, out), step, out))
         elif step.op == "metric":
-            y, labels = step.reads
             for lane, metric in kernels.metrics(step):
-                metrics.append((metric.add, (views.of(y, lane), views.of(labels, lane)), step, None))
+                metrics.append((metric.add, tuple(views.of(name, lane) for name in step.reads), step, None))
         elif step.op == "loss":
             losses += _losses(step, gradient_step, views, kernels, rows)
         elif step.op == "backward":

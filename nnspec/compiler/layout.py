@@ -21,12 +21,11 @@ from math import prod
 from nnspec.checker.program import Experiment, LayerNode
 from nnspec.checker.tensor_names import frozen_layers, tensors
 from nnspec.compiler.allocate import ALIGNMENT, ITEMSIZE, Memory, allocate
-from nnspec.compiler.lower import lower
+from nnspec.compiler.lower import loss_work, lower, metric_work
 from nnspec.compiler.rewrites import rewritten
 from nnspec.compiler.steps import Steps
 from nnspec.compiler.verify import verified
 from nnspec.engine.layers.contract import Shape
-from nnspec.engine.losses.contract import WEIGHTED
 from nnspec.engine.parameter import Segment
 from nnspec.engine.penalties import BLOCK, units
 from nnspec.engine.work import Work
@@ -220,10 +219,9 @@ def _unshared(experiment: Experiment, batch: int) -> Iterator[int]:
             else:  # its output and the gradient of its input
                 yield values(out, incoming) + work(node.geometry.work)
     outputs = experiment.outputs
-    yield work(experiment.loss.part.work(outputs, experiment.loss.values()))
-    yield work(WEIGHTED) if experiment.facts.weighted else 0
-    for metric in experiment.metrics:
-        yield work(metric.part.work(outputs, metric.values()))
+    yield work(loss_work(experiment))
+    for number in range(len(experiment.metrics)):
+        yield work(metric_work(experiment, number))
     yield values(outputs, outputs, outputs)  # what the loss keeps, its gradient, and outputs in the targets' unit
 
 
@@ -266,8 +264,8 @@ def _batch(layout: Layout) -> Iterator[Buffer]:
         yield Buffer("targets", "batch", (rows, *experiment.outputs), layout.dtype)
         yield Buffer("target_factor", "batch", experiment.outputs, layout.dtype)
         yield Buffer("target_deviation", "batch", experiment.outputs, layout.dtype)
-    if facts.weighted:
-        yield Buffer("weights", "batch", (rows,), layout.dtype)
+    if facts.weight is not None:
+        yield Buffer("weights", "batch", (rows, *facts.weight), layout.dtype)
     yield Buffer("order", "batch", (trained,), "intp")
     if experiment.train.shuffle:
         yield Buffer("ramp", "batch", (trained,), "intp")

@@ -33,6 +33,7 @@ from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
 from nnspec.engine.losses.contract import Mean
 from nnspec.engine.metrics import Metric
+from nnspec.engine.metrics.contract import Places
 from nnspec.engine.parameter import Parameter
 
 if TYPE_CHECKING:
@@ -252,7 +253,7 @@ class Loop:
         for plan in self.plans:
             lane = plan.lane if self._lanes else 0
             plan.loss.lend(self._work("loss", lane=lane))
-            for number, metric in enumerate(plan.metrics, 1):
+            for number, metric in enumerate(plan.measures, 1):
                 metric.lend(self._work(f"metric{number}", lane=lane))
 
     def _work(self, node: str, *, lane: int = 0, lanes: int = 0) -> dict[str, NDArray[Any]]:
@@ -504,10 +505,10 @@ class _Kernels:
         for plan in loop._going:
             yield plan.lane if loop._lanes else None, plan.layer(step.node, self._whole)
 
-    def metrics(self, step: Step) -> Iterator[tuple[int | None, Metric]]:
+    def metrics(self, step: Step) -> Iterator[tuple[int | None, Metric | Places]]:
         number = int(step.node.removeprefix("metric")) - 1
         for plan in self._loop._going:
-            yield plan.lane if self._loop._lanes else None, plan.metrics[number]
+            yield plan.lane if self._loop._lanes else None, plan.measures[number]
 
     @property
     def deviation(self) -> NDArray[Any]:

@@ -11,11 +11,12 @@ from nnspec.checker.tensor_names import frozen_layers, tensors
 from nnspec.compiler.steps import Slot, Step, Steps
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer, Shape, feature_axis
-from nnspec.engine.losses.contract import WEIGHTED
+from nnspec.engine.losses.contract import weighted
+from nnspec.engine.metrics.contract import Places
 from nnspec.engine.work import Work
 from nnspec.errors import ContractError
 
-__all__ = ["gradient_of", "layer_class", "lower", "work_slot"]
+__all__ = ["gradient_of", "layer_class", "loss_work", "lower", "metric_work", "work_slot"]
 
 
 _OTHERS = ("x", "targets", "labels", "weights", "loss")
@@ -39,15 +40,30 @@ def lower(experiment: Experiment) -> Steps:
     measured = y
     if experiment.train.target_scalers and experiment.metrics:  # metrics compare in the unit of the targets
         measured = lowering.scale(y)
-    for number, metric in enumerate(experiment.metrics):
-        work = metric.part.work(experiment.outputs, metric.values())
-        lowering.metric(f"metric{number + 1}", measured, labels, work)
-    weights = [lowering.given("weights", ())] if experiment.facts.weighted else []
-    work = {**loss.work(experiment.outputs, experiment.loss.values()), **(WEIGHTED if weights else {})}
-    gradient = lowering.loss(y, (targets, *weights), work)
+    weight = experiment.facts.weight
+    weights = [] if weight is None else [lowering.given("weights", weight)]
+    places = weights if experiment.facts.ignores else []  # metrics count samples once, and ignored places never
+    for number in range(len(experiment.metrics)):
+        lowering.metric(f"metric{number + 1}", (measured, labels, *places), metric_work(experiment, number))
+    gradient = lowering.loss(y, (targets, *weights), loss_work(experiment))
     lowering.differentiate({y: gradient})
     lowering.emit(Step("update", "optimizer", ()))
     return lowering.result()
+
+
+def loss_work(experiment: Experiment) -> Mapping[str, Work]:
+    """Return the work arrays of the loss."""
+    own = experiment.loss.part.work(experiment.outputs, experiment.loss.values())
+    weight = experiment.facts.weight
+    return own if weight is None else {**own, **weighted(weight)}
+
+
+def metric_work(experiment: Experiment, number: int) -> Mapping[str, Work]:
+    """Return the work arrays of a metric."""
+    metric = experiment.metrics[number]
+    if experiment.facts.ignores:
+        return Places.work(metric.part, experiment.outputs, experiment.target, metric.values())
+    return metric.part.work(experiment.outputs, metric.values())
 
 
 def layer_class(node: LayerNode) -> type[Layer]:
@@ -146,10 +162,10 @@ class _Lowering:
         self.emit(Step("scale", "targets", (y,), scaled))
         return scaled
 
-    def metric(self, name: str, y: str, labels: str, work: Mapping[str, Work]) -> None:
-        """Update a metric with a batch."""
+    def metric(self, name: str, reads: tuple[str, ...], work: Mapping[str, Work]) -> None:
+        """Update a metric with a batch: its outputs, labels and, of places, weights."""
         saved, scratch = self._work(name, work)
-        self.emit(Step("metric", name, (y, labels), saves=saved, scratch=scratch))
+        self.emit(Step("metric", name, reads, saves=saved, scratch=scratch))
 
     def loss(self, y: str, targets: tuple[str, ...], work: Mapping[str, Work], name: str = "loss") -> str:
         """Emit the loss and its gradient; return the gradient of the outputs, which may overwrite what the loss worked

@@ -27,6 +27,7 @@ from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
 from nnspec.engine.metrics import Metric
+from nnspec.engine.metrics.contract import Places
 from nnspec.engine.network import Sequential
 from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.parameter import Parameter, Segment
@@ -127,6 +128,10 @@ class Plan:
         self.layers: dict[str, Layer] = dict(_by_name(experiment.layers, self.full_network.layers))
         self.loss: Loss = experiment.loss.make()
         self.metrics: tuple[Metric, ...] = tuple(metric.make() for metric in experiment.metrics)
+        self.measures: tuple[Metric | Places, ...] = self.metrics
+        """What batches are added to: the metrics, or metrics of those places that count."""
+        if experiment.facts.ignores:
+            self.measures = tuple(Places(metric) for metric in self.metrics)
         self.data = data or Batches(
             experiment,
             layout,
@@ -362,18 +367,20 @@ class Plan:
         """Return mean loss and each metric over the test samples; the network is left ready to train."""
         return self.loop.measured("test", self.lane)
 
-    def outputs(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        """Yield the network's outputs for the test samples, `(B, *out)`, and their targets in the form that the loss
-        expects.
+    def outputs(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]]:
+        """Yield the network's outputs for the test samples, `(B, *out)`, their targets in the form that the loss
+        expects, and their weights if they are weighted.
 
-        Both are copies, batch by batch. The network is left ready to train.
+        All are copies, batch by batch. The network is left ready to train.
         """
         loop = self.loop.alone(self)
         self.full_network.eval()
         for rows in self.data.test():
             loop.forward(rows)
             views = loop.views(rows)
-            yield np.array(views[loop.outputs], order="C"), np.array(views["targets"])
+            weights = self.data.weights(rows)
+            weights = None if weights is None else weights.copy()
+            yield np.array(views[loop.outputs], order="C"), np.array(views["targets"]), weights
         self.full_network.train()
 
     def show(self, most: int, look: Watcher | None = None) -> int:

@@ -54,8 +54,11 @@ def learned_by_loss(
     `Loss.recall` takes it. Raises DataError for a class without samples.
     """
     weights = None if dataset.train.w is None else dataset.train.w[trained]
+    targets = dataset.train.y[trained]
+    if dataset.facts.ignores:
+        targets = targets[targets >= 0]
     try:
-        return loss.learn(dataset.train.y[trained], experiment.outputs, experiment.classes, weights)
+        return loss.learn(targets, experiment.outputs, experiment.classes, weights)
     except ValueError as error:
         raise DataError(f"{experiment.loss} cannot be used with {dataset.source}: {error}") from None
 

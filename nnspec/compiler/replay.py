@@ -27,7 +27,7 @@ from nnspec.compiler.snapshot import noise
 from nnspec.engine._numpy import np
 from nnspec.engine.losses.contract import Mean
 from nnspec.engine.metrics import Metric
-from nnspec.engine.metrics.contract import Tally
+from nnspec.engine.metrics.contract import Places, Tally
 from nnspec.engine.optimizers.contract import Group, Optimizer
 from nnspec.native import recording as record
 from nnspec.native.fusion import fused
@@ -609,6 +609,8 @@ def _by_hand(owner: object) -> str:
     """Return why the calls of an object must remain Python calls, or an empty string."""
     if isinstance(owner, Metric) and not owner.tallies:
         return "it remembers batches in Python"
+    if isinstance(owner, Places):
+        return "it picks the places that count in Python"
     if isinstance(owner, Batches) and owner.varies:
         return "augmentations draw numbers in Python"
     if owner is not None and not type(owner).__module__.startswith("nnspec."):
@@ -623,7 +625,8 @@ def _owner(call: Callable[..., Any]) -> object:
 
 
 def _name(act: _Act) -> str:
-    return type(act.owner).__name__ if act.owner is not None else str(getattr(act.call, "__name__", act.call))
+    owner = act.owner.metric if isinstance(act.owner, Places) else act.owner
+    return type(owner).__name__ if owner is not None else str(getattr(act.call, "__name__", act.call))
 
 
 def _called(acts: Sequence[_Act]) -> float:

@@ -37,6 +37,10 @@ Ids = Annotated[
 """How many ids there are, as given in a spec; None for samples that are quantities."""
 
 
+Padding = Annotated[int | None, Range(low=0), Also("padding_idx", "pad_id", "pad_token_id", "pad", "mask_zero")]
+"""The id that fills the places after the end of a sample, as given in a spec."""
+
+
 class Pair(NamedTuple):
     """Samples and their targets, and the weights of the samples if they have any."""
 
@@ -91,6 +95,7 @@ class ArraySource(DataSource):
     ignore: Annotated[int | None, Also("ignore_index", "ignore_class", "ignore_label")] = None
     axes: Axes = None
     ids: Ids = None
+    padding: Padding = None
 
     def parts(self) -> tuple[Parts, list[Remark]]:
         """Find samples and targets, with remarks on what looks suspicious."""
@@ -115,7 +120,7 @@ class ArraySource(DataSource):
             places = None if keep is None else np.where(keep, np.cumsum(keep) - 1, -1)
             y = pair.y.read(places, count, None if labels else "float64", labels=bool(labels), can_drop=True)
             y = y.reshape(count, *facts.target)
-            y = labels.classes_of(y) if labels else y
+            y = self._classes(labels, y) if labels else y
             if pair is parts.train and parts.test is None and facts.test and (self.shuffle or self.stratify):
                 seed = self.seed if self.shuffle else None
                 order = np.concatenate(divided(count, facts.test, seed, y.reshape(-1) if self.stratify else None))
@@ -125,7 +130,10 @@ class ArraySource(DataSource):
                 y = y[order]
             x = pair.x.read(places, count, facts.stored, facts.arrangement, can_drop=True)
             w = None if pair.w is None else pair.w.read(places, count, "float64", can_drop=True).reshape(count)
-            splits[pair] = Split(x.reshape(count, -1), y, w)
+            x = x.reshape(count, -1)
+            if facts.ignores and facts.padding is not None and facts.target == facts.shape:
+                y = np.where(x == facts.padding, -1, y.astype(np.int64))
+            splits[pair] = Split(x, y, w)
         train = splits[parts.train]
         if parts.test is not None:
             test = splits[parts.test]
@@ -174,6 +182,10 @@ class ArraySource(DataSource):
             (shares(counts[0], self.test) if self.test else (counts[0], 0)) if split else (counts[0], counts[-1])
         )
         validation = counts[1] if parts.validation is not None else 0
+        if self.padding is not None and (self.ids is None or self.padding >= self.ids):
+            what = "names an id, and these samples are no ids" if self.ids is None else f"is none of {self.ids:,} ids"
+            help = "say how many ids there are, for example `ids=1000`" if self.ids is None else ""
+            raise FileFault(f"`padding` {what}", argument="padding", help=help)
         if self.ids is None:
             arrangement, odd = arrange(samples, self.axes, f"`{pairs[0].x.key}`", pairs[0].x.argument)
             remarks = [*remarks, *odd]
@@ -191,11 +203,17 @@ class ArraySource(DataSource):
             levels = tuple(sorted(one_of)) if len(one_of) > 1 else ()
         if self.stratify:
             self._check_stratified(parts, targets, bool(labels or levels))
+        at_places = labels is not None and not _of_samples(targets)
+        padded = self.padding is not None and targets.shape[1:] == arrangement.shape
+        ignores = at_places and (self.ignore is not None or padded)
+        if ignores and any(pair.w is not None for pair in pairs):
+            message = "samples have weights, and some places have no target: only one of the two is possible"
+            raise FileFault(message, argument="ignore" if self.ignore is not None else "padding")
         if labels is not None:
             cure = (
                 "if it marks samples without a label, `ignore = {}` drops them"
                 if _of_samples(targets)
-                else "if it marks places without a label, give them another label"
+                else "if it marks places without a label, `ignore = {}` excludes them from loss and metrics"
             )
             remarks = [*remarks, *labels.remarks(f"`{pairs[0].y.key}`", pairs[0].y.argument, ignore=cure)]
         facts = Facts(
@@ -207,6 +225,8 @@ class ArraySource(DataSource):
             shuffled=split and test > 0 and self.shuffle,
             stored=stored_as(samples, self.ids),
             tokens=self.ids or 0,
+            padding=self.padding,
+            ignores=ignores,
             target=() if labels and _of_samples(targets) else targets.shape[1:],
             levels=levels,
             one_hot=numbers is not None and numbers.one_hot,
@@ -252,25 +272,35 @@ class ArraySource(DataSource):
         """Return the labels of all kept rows."""
         return Labels.of(self._label_counts(pairs, kept), f"`{pairs[0].y.key}`", pairs[0].y.argument)
 
+    def _classes(self, labels: Labels, y: NDArray[Any]) -> NDArray[Any]:
+        """Return the class of each label, -1 where it is ignored at a place."""
+        if self.ignore is None or y.ndim == 1:
+            return labels.classes_of(y)
+        ignored = y == self.ignore
+        classes = labels.classes_of(np.where(ignored, labels.values[0], y))
+        return np.where(ignored, -1, classes.astype(np.int64))
+
     def _label_counts(self, pairs: Sequence[Pair], kept: Sequence[NDArray[Any] | None]) -> dict[Any, int]:
         """Return how often each label occurs."""
         counts: dict[Any, int] = {}
         for pair, keep in zip(pairs, kept, strict=True):
             for value, count in pair.y.label_counts(keep).items():
                 counts[value] = counts.get(value, 0) + count
+        if self.ignore is not None:
+            counts.pop(self.ignore, None)
         return counts
 
     def _kept(self, pairs: Sequence[Pair], targets: Header) -> tuple[list[NDArray[Any] | None], tuple[str, ...]]:
         """Return which rows are kept, with notes on the number of dropped ones."""
-        if self.ignore is not None and not _of_samples(targets):
-            what = f"`{pairs[0].y.key}` has a label for each of {_in_words(targets)}"
-            raise FileFault(f"{what}, but `ignore` only drops whole samples", argument="ignore")
         kept: list[NDArray[Any] | None] = []
         notes = []
+        at_places = self.ignore is not None and not _of_samples(targets)
+        if at_places and not any(pair.y.rows_with(self.ignore or 0).any() for pair in pairs):
+            raise FileFault(f"`{pairs[0].y.key}` has no label {self.ignore} to ignore", argument="ignore")
         for pair in pairs:
             keep = None
             rows = pair.y.header().rows
-            if self.ignore is not None:
+            if self.ignore is not None and _of_samples(targets):
                 keep = ~pair.y.rows_with(self.ignore)
                 if keep.all():
                     raise FileFault(f"`{pair.y.key}` has no label {self.ignore} to ignore", argument="ignore")

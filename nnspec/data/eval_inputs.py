@@ -38,6 +38,8 @@ class Targets:
     """The columns of a table that hold the targets."""
     shape: tuple[int, ...] = ()
     """Shape of one sample's target."""
+    ignore: int | None = None
+    """The label of places that are ignored."""
 
 
 def read_given(data: Any, wanted: Wanted, targets: Targets) -> tuple[Split, tuple[str, ...]]:
@@ -131,8 +133,11 @@ def _matching(y: NDArray[Any], targets: Targets, name: str) -> NDArray[Any]:
         )
     if targets.classes is None:
         return y.reshape(len(y), *targets.shape)
-    distinct, places = np.unique(y, return_inverse=True)
-    return _classes([_name(label) for label in distinct.tolist()], targets, name)[places].reshape(-1, *targets.shape)
+    ignored = np.zeros(y.shape, bool) if targets.ignore is None else y == targets.ignore
+    distinct, places = np.unique(y[~ignored], return_inverse=True)
+    classes = np.full(y.shape, -1, np.int64)
+    classes[~ignored] = _classes([_name(label) for label in distinct.tolist()], targets, name)[places.reshape(-1)]
+    return classes.reshape(-1, *targets.shape)
 
 
 def _name(label: bool | int | float | str | bytes) -> str:

@@ -32,12 +32,13 @@ class NPZ(ArraySource):
     `sample_weight`: in the loss and for `standardise`, a sample of weight 2 counts as two; metrics count it once.
 
     Whole numbers, booleans and text in y are classes: the distinct values, sorted. All other targets are numbers to
-    predict. `ignore` drops the samples with that label, which marks samples without one. Samples with NaN are an error,
+    predict. `ignore` drops the samples with that label, which marks samples without one, or excludes the places with it
+    from loss and metrics. Samples with NaN are an error,
     or dropped with `missing = drop`. Bytes are scaled to [0, 1] as in an image, and other numbers are used as they are,
     unless `divisor` is given. Samples with one axis are features; with two, a sequence, or an image if they are bytes;
     with three, an image, channels first; `axes` overrides this. With `ids`, samples are ids from 0 to `ids` - 1, one or
-    a row of them, for `Embedding`. Files and arrays may have up to 1 GiB. Nothing is ever
-    unpickled.
+    a row of them, for `Embedding`; `padding` is the id after the end of a sample, and labels there do not count. Files
+    and arrays may have up to 1 GiB. Nothing is ever unpickled.
     """
 
     spec_name = "NPZ"

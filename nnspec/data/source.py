@@ -131,6 +131,10 @@ class Facts:
     """Whether the training samples are in no particular order, since they were shuffled before they were split."""
     weighted: bool = False
     """Whether samples have weights."""
+    padding: int | None = None
+    """The id that fills the places after the end of a sample; None if all samples are whole."""
+    ignores: bool = False
+    """Whether targets at places may be -1, which counts in no loss and no metric: padding, and ignored labels."""
     inputs: tuple[Field, ...] = ()
     """The inputs by name, as ranges of a sample's row, where there are several; () for one without a name."""
     targets: tuple[Field, ...] = ()
@@ -175,6 +179,11 @@ class Facts:
         """Whether a target is a row of labels, each 0 or 1."""
         return bool(self.target) and self.classes is None and (self.levels == (0, 1) or self.one_hot)
 
+    @property
+    def weight(self) -> tuple[int, ...] | None:
+        """Shape of the weights of a sample: () for one, or that of its places; None if nothing is weighted."""
+        return self.target if self.ignores else () if self.weighted else None
+
     def as_classes(self) -> Facts:
         """Return the same with each level of the target as a class."""
         target = () if self.one_hot or self.target == (1,) else self.target
@@ -189,7 +198,8 @@ class Facts:
 @dataclass(frozen=True)
 class Split:
     """Samples with their targets: x `(n, features)` in the stored type; y `(n, *target)`, integers where there are
-    classes, and floats in a regression; w `(n,)` float64, the weights of the samples, or None if all weigh the same."""
+    classes (-1 at a place that is ignored), and floats in a regression; w `(n,)` float64, the weights of the samples,
+    or None if all weigh the same."""
 
     x: NDArray[Any]
     y: NDArray[Any]
@@ -303,7 +313,8 @@ class Dataset:
                     f"{self.source}: ids run from {split.x.min()} to {split.x.max()}, "
                     f"and {tokens} of them go from 0 to {tokens - 1}"
                 )
-            if classes is not None and split.y.size and not 0 <= split.y.min() <= split.y.max() < classes:
+            least = -1 if self.facts.ignores else 0
+            if classes is not None and split.y.size and not least <= split.y.min() <= split.y.max() < classes:
                 raise DataError(
                     f"{self.source}: labels run from {split.y.min()} to {split.y.max()}, "
                     f"and {classes} classes go from 0 to {classes - 1}"

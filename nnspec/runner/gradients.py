@@ -102,12 +102,18 @@ def _samples(
     """Return the first training samples as input of the network, their targets as input of the loss, and their weights,
     if they have any. Samples of weight 0 are skipped: they have no gradient.
     """
-    train, w = experiment.train, dataset.train.w
-    first: Any = slice(most) if w is None else np.flatnonzero(w)[:most]
+    train, w, y = experiment.train, dataset.train.w, dataset.train.y
+    if dataset.facts.ignores:
+        first: Any = np.flatnonzero((y >= 0).reshape(len(y), -1).any(axis=1))[:most]
+    else:
+        first = slice(most) if w is None else np.flatnonzero(w)[:most]
     x = dataset.train.x[first].astype(np.float64)
     count = len(x)
     x = x.reshape(count, -1) / dataset.divisor
-    y = dataset.train.y[first]
+    y = y[first]
+    weights = None if w is None else w[first].astype(np.float64)
+    if dataset.facts.ignores:
+        weights, y = (y >= 0).astype(np.float64), np.maximum(y, 0)
     if train.scalers or train.target_scalers:
         trained = _trained(experiment, dataset)
     if train.scalers:
@@ -118,7 +124,7 @@ def _samples(
     if train.target_scalers:
         mean, std = target_scaling(dataset, trained, train.target_scalers)
         labels = (labels.reshape(count, -1) - mean) / std
-    return x, _targets(experiment, loss, labels), None if w is None else w[first].astype(np.float64)
+    return x, _targets(experiment, loss, labels), weights
 
 
 def _learns(experiment: Experiment) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Choice, Experiment, Program
 from nnspec.compiler.preparing import divide, learned_by_loss
-from nnspec.data.source import Access, DataError, Dataset, DataUnavailable
+from nnspec.data.source import Access, DataError, Dataset, DataUnavailable, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import FilePath, Range
 from nnspec.results.data_use import DataUse
@@ -105,16 +105,19 @@ def _suits_the_loss(experiment: Experiment, dataset: Dataset) -> None:
 
 def _weigh_something(experiment: Experiment, dataset: Dataset) -> None:
     """Refuse weights for a loss that takes none, and samples to train or to measure on that all have weight 0."""
-    if not dataset.facts.weighted:
+    facts = dataset.facts
+    if facts.weight is None:
         return
     if not experiment.loss.part.takes_weights():
+        what = "places that count in no loss" if facts.ignores else "weights"
         raise DataError(
-            f"the samples of {dataset.source} have weights, and {experiment.loss} takes none: its `forward` has no "
-            "argument `weights`; add it, or remove the weights"
+            f"the samples of {dataset.source} have {what}, and {experiment.loss} takes none: its `forward` has no "
+            "argument `weights`; add it" + ("" if facts.ignores else ", or remove the weights")
         )
     for what, weights in _weights(experiment, dataset):
         if len(weights) and not weights.any():
-            raise DataError(f"all {len(weights)} {what} samples of {dataset.source} have weight 0")
+            lack = "only ignored places" if facts.ignores else "weight 0"
+            raise DataError(f"all {len(weights)} {what} samples of {dataset.source} have {lack}")
 
 
 def _teach_the_loss(experiment: Experiment, dataset: Dataset) -> None:
@@ -128,15 +131,20 @@ def _teach_the_loss(experiment: Experiment, dataset: Dataset) -> None:
 
 
 def _weights(experiment: Experiment, dataset: Dataset) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield the weights of the samples of each training, and of those that it is measured on."""
-    if dataset.train.w is not None:
+    """Yield the weights of the samples or places of each training, and of those that it is measured on."""
+
+    def weights(split: Split) -> NDArray[Any] | None:
+        return split.y >= 0 if dataset.facts.ignores else split.w
+
+    train, test = weights(dataset.train), weights(dataset.test)
+    if train is not None:
         for number in range(experiment.train.trainings):
             one = experiment.training(number)
             trained, held_out = divide(one.train, one.seed, dataset.train.y, dataset.facts.validation)
-            yield "training", dataset.train.w[trained]
-            yield "validation", dataset.train.w[held_out]
-    if dataset.test.w is not None:
-        yield "test", dataset.test.w
+            yield "training", train[trained]
+            yield "validation", train[held_out]
+    if test is not None:
+        yield "test", test
 
 
 def _fixed(value: Any) -> Any:

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["Loss"]
 
 NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
-WEIGHTED: Mapping[str, Work] = MappingProxyType({"factors": Work(())})
-"""The work array of every loss whose samples are weighted, besides its own."""
+
+
+def weighted(shape: Shape) -> Mapping[str, Work]:
+    """Return the work array that every loss has besides its own if samples or their places are weighted, by weights of
+    this shape for a sample.
+    """
+    return {"factors": Work(shape)}
 
 
 class Loss(Part, Borrower):
@@ -30,7 +35,9 @@ class Loss(Part, Borrower):
 
     With `weights` w `(B,)` of the samples, it is the weighted mean: with l the loss of each sample, L = Σ w·l / Σ w.
     A sample of weight 2 counts as two equal samples, and one of weight 0 not at all; if all are 0, L and its gradient
-    are 0. As PyTorch's `(w * loss(…, reduction="none")).sum() / w.sum()`; Keras divides by B instead.
+    are 0. As PyTorch's `(w * loss(…, reduction="none")).sum() / w.sum()`; Keras divides by B instead. Outputs with a
+    target at each place, `(B, T, C)`, may have a weight for each place, `(B, T)`: padding has 0, as with PyTorch's
+    `ignore_index`.
 
     `weight` is the weight of a batch in a mean over several batches: Σ w·L / Σ w is then the loss of all their samples.
     """
@@ -56,7 +63,7 @@ class Loss(Part, Borrower):
     each: list[float] = kept()
     """The loss of every lane after `forward`, if there are several."""
     _sample_weights: NDArray[Any] | None = kept()
-    """The weight of each sample in the last forward pass, if samples are weighted."""
+    """The weight of each sample or place in the last forward pass, if they are weighted."""
     _mean_weight = 1.0
     """Their mean; if classes are weighted too, the mean over the samples by the weights of their classes."""
 
@@ -123,7 +130,8 @@ class Loss(Part, Borrower):
     ) -> float:
         """Return the loss. `out`, an array like `outputs` and possibly `outputs` itself, is used as a work array.
 
-        `weights` `(B,)` are those of the samples. A loss of your own may do without: it then refuses weighted data.
+        `weights` `(B,)` are those of the samples, or `(B, *places)` those of their places. A loss of your own may do
+        without: it then refuses weighted data.
         """
         raise NotImplementedError
 
@@ -149,19 +157,20 @@ class Loss(Part, Borrower):
             self._sample_weights = np.asanyarray(weights)  # recordings see what is computed from these
             if check:
                 check_weights(self, outputs, self._sample_weights)
-            self._mean_weight = float(np.add.reduce(self._sample_weights, dtype=np.float64)) / len(self._sample_weights)
+            total = np.add.reduce(self._sample_weights, axis=None, dtype=np.float64)
+            self._mean_weight = float(total) / self._sample_weights.size
 
     def weigh_places(self, amounts: NDArray[Any], total: float) -> None:
         """Account for the weight of each place `(B·T,)` by its class, and their sum."""
         if self._sample_weights is not None and total:
-            of_samples = amounts.reshape(len(self._sample_weights), -1)
-            self._mean_weight = float(np.einsum("bt,b->", of_samples, self._sample_weights)) / total
+            of_weights = amounts.reshape(self._sample_weights.size, -1)
+            self._mean_weight = float(np.einsum("bt,b->", of_weights, self._sample_weights.reshape(-1))) / total
 
     def total(self, values: NDArray[Any]) -> float:
         """Return the sum of contributions to the loss `(B, …)`, which are weighted in place."""
         if self._sample_weights is not None:
-            of_samples = values.reshape(len(self._sample_weights), -1)
-            np.multiply(of_samples, self._sample_weights[:, None], out=of_samples)
+            of_weights = values.reshape(self._sample_weights.size, -1)
+            np.multiply(of_weights, self._sample_weights.reshape(-1, 1), out=of_weights)
         return number(np.add.reduce(values, axis=None))
 
     def divided(self, total: float, count: float) -> float:
@@ -176,7 +185,7 @@ class Loss(Part, Borrower):
             return grad
         factors = self.work_array("factors", self._sample_weights.shape, grad.dtype)
         np.multiply(self._sample_weights, 1 / self._mean_weight if self._mean_weight else 0.0, out=factors)
-        return np.multiply(grad, factors.reshape(-1, *(1,) * (grad.ndim - 1)), out=grad)
+        return np.multiply(grad, factors.reshape(*factors.shape, *(1,) * (grad.ndim - factors.ndim)), out=grad)
 
     def mean(self, values: NDArray[Any]) -> float:
         """Return the mean of the samples' contributions to the loss; with several lanes, of the lanes' means."""
@@ -302,11 +311,13 @@ def check_shape(loss: Loss, outputs: NDArray[Any], wanted: NDArray[Any]) -> None
 
 
 def check_weights(loss: Loss, outputs: NDArray[Any], weights: NDArray[Any]) -> None:
-    """Reject weights that are not one finite number, at least 0, for each sample. Raises ValueError."""
+    """Reject weights that are not one finite number, at least 0, for each sample or place. Raises ValueError."""
     name = type(loss).__name__
-    if weights.shape != outputs.shape[:1] or weights.dtype.kind not in "fiub":
+    fits = weights.ndim and weights.shape == outputs.shape[: max(1, min(weights.ndim, outputs.ndim - 1))]
+    if not fits or weights.dtype.kind not in "fiub":
         raise ValueError(
-            f"{name}: the weights of {outputs.shape[0]} samples are {outputs.shape[0]} numbers, "
+            f"{name}: the weights of {outputs.shape[0]} samples are {outputs.shape[0]} numbers"
+            f"{f', or {shape_in_words(outputs.shape[:-1])} of their places' if outputs.ndim > 2 else ''}, "
             f"not {weights.dtype} of shape {weights.shape}"
         )
     if weights.size and not (weights.min() >= 0 and np.isfinite(weights).all()):

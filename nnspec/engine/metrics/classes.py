@@ -356,7 +356,7 @@ class Perplexity(Averaging):
 
     def result(self) -> float:
         """exp of the mean; infinity if it overflows."""
-        mean = self._total.value / self._seen.value
+        mean = self._total.value / self._seen.value if self._seen.value else math.nan
         return math.exp(mean) if mean < 709 else math.inf
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,7 +15,7 @@ from nnspec.engine.work import Borrower, Work
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Averaging", "Metric", "Tally"]
+__all__ = ["Averaging", "Metric", "Places", "Tally"]
 
 NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
@@ -84,6 +85,45 @@ class Metric(Part, Borrower):
         raise NotImplementedError
 
 
+class Places:
+    """A metric of only those places of samples whose weight is not 0: outputs `(B, *places, C)`, targets and weights
+    `(B, *places)`.
+    """
+
+    def __init__(self, metric: Metric) -> None:
+        self.metric = metric
+        self._outputs: NDArray[Any] | None = None
+        self._targets: NDArray[Any] | None = None
+
+    @classmethod
+    def work(
+        cls, metric: type[Metric], outputs: Shape, places: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS
+    ) -> Mapping[str, Work]:
+        """Return the metric's work arrays for all places of a sample, and those for the outputs and labels of some."""
+        own = metric.work(outputs[len(places) :], arguments)
+        return {name: Work((*places, *array.shape), array.dtype) for name, array in own.items()} | {
+            "outputs of places": Work(outputs),
+            "targets of places": Work(places, "index"),
+        }
+
+    def lend(self, work: Mapping[str, NDArray[Any]]) -> None:
+        """Use these arrays, as `Borrower.lend`; an empty mapping revokes them."""
+        places = work["targets of places"].ndim if work else 0
+        flat = {name: array.reshape(-1, *array.shape[places:]) for name, array in work.items()}
+        self._outputs, self._targets = flat.pop("outputs of places", None), flat.pop("targets of places", None)
+        self.metric.lend(flat)
+
+    def add(self, outputs: NDArray[Any], targets: NDArray[Any], weights: NDArray[Any]) -> None:
+        """Add a batch."""
+        chosen = np.flatnonzero(weights)
+        rows = outputs.reshape(weights.size, *outputs.shape[weights.ndim :])
+        some = None if self._outputs is None else self._outputs[: len(chosen)]
+        labels = None if self._targets is None else self._targets[: len(chosen)]
+        self.metric.add(
+            rows.take(chosen, axis=0, out=some, mode="clip"), targets.reshape(-1).take(chosen, out=labels, mode="clip")
+        )
+
+
 class Tally:
     """A sum over batches, kept in an array."""
 
@@ -126,7 +166,7 @@ class Averaging(Metric):
 
     def result(self) -> float:
         """The total divided by the count."""
-        return float(self._total.value / self._seen.value)
+        return float(self._total.value / self._seen.value) if self._seen.value else math.nan
 
 
 def metric_of(figure: str) -> type[Metric] | None:
