@@ -75,6 +75,12 @@ CHAINS = {
         " Resize(9, mode=bicubic); Resize(5, mode=nearest); Flatten; Linear(10)",
         {},
     ),
+    "graph": (
+        "wide: Linear(12); Tanh; code: Linear(5); Sigmoid; Linear(12); concat { up { } skip { from(wide) }"
+        " raw { from(input); Linear(3) } }; Tanh; last: Linear(10);"
+        " from(code); Linear(10); add { a { } b { from(last) } }",
+        {},
+    ),
     "hinge": ("Linear(10)", {"loss": "Hinge"}),
     "softmax": ("Linear(10); LogSoftmax", {"loss": "NLL"}),
     "binary": ("Linear(4); Tanh; Linear(1)", {"loss": "BCEWithLogits", "data": "Moons(train=60, test=20)"}),

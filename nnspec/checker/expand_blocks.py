@@ -14,6 +14,7 @@ from nnspec.checker.model_items import (
     Place,
     Placed,
     PlacedBranch,
+    Read,
     branch_count,
     has_strangers,
     is_branch,
@@ -25,11 +26,12 @@ from nnspec.checker.model_items import (
     some,
     span_of,
 )
-from nnspec.checker.program import Bound, Origin, PartValue, Use
+from nnspec.checker.program import INPUT, Bound, Origin, PartValue, Use
 from nnspec.checker.vocabulary import Suggestion, parts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
+from nnspec.engine.layers.wiring import From
 from nnspec.syntax import tree
 
 __all__ = ["MAX_DEPTH", "MAX_LAYERS", "Expanded", "expand", "look_through"]
@@ -67,6 +69,7 @@ def expand(section: tree.Section, changes: Mapping[str, Mapping[str, Given]], ev
     expansion.unplaced = gaps or recovery.doubts("model")
     layers = expansion.chain(section.items, Place(evaluator))
     expansion.report_unused()
+    expansion.report_missing()
     if not gaps and (not section.items or (evaluator.data and not layers and expansion.good)):
         evaluator.findings.error("NN205", "this model has no layers", section.head, help="for example, `Linear(10)`")
     return Expanded(section, layers, expansion.good, gaps)
@@ -92,6 +95,10 @@ class _Expansion:
         self.brief = brief
         """Whether it only looks for errors: then it expands one copy of each repeat, and each block once."""
         self.names: dict[str, Span] = {}
+        self.values: dict[str, str] = {}
+        """The layer whose output each finished layer, use of a block or composition has; "" after an error."""
+        self.missing: list[tuple[str, Read]] = []
+        """The values read under names that no layer above has, with the prefix of the layer that reads each."""
         self.reached: set[str] = set()
         """The names in `changes` that belong to a layer or a block."""
         self.good = True
@@ -157,7 +164,27 @@ class _Expansion:
                 shared = None if changes else layer
             else:
                 layer = shared
-            found.append(Placed(name, layer, place.within, uses=place.uses, shared=general))
+            reads = self._reads(layer, place)
+            found.append(Placed(name, layer, place.within, uses=place.uses, shared=general, reads=reads))
+            self.values[name] = reads[0].value if layer.part is From and reads[0].is_layer else name
+
+    def _reads(self, layer: PartValue[Layer], place: Place) -> tuple[Read, ...]:
+        """Resolve the names of values in the arguments of a layer, from the inside out."""
+        found = []
+        for argument in layer.part.reads():
+            bound = layer.arguments.get(argument)
+            if bound is None or not isinstance(bound.value, str):
+                continue
+            scope = place.prefix.split(".")[:-1]
+            names = (".".join([*scope[:depth], bound.value]) for depth in range(len(scope), -1, -1))
+            name = next((name for name in names if name in self.values), None)
+            if name is None:
+                found.append(Read(argument, bound.value, bound.origin.span, is_layer=False))
+                self.missing.append((place.prefix, found[-1]))
+            else:
+                self.good = self.good and bool(self.values[name])
+                found.append(Read(argument, self.values[name], bound.origin.span))
+        return tuple(found)
 
     def _look_at(self, core: tree.Expression, place: Place) -> None:
         """Check an element that is repeated 0 times."""
@@ -267,6 +294,32 @@ class _Expansion:
                 help = f"did you mean `{found}`?" if found else f"its layers are {some(known)}" if known else ""
                 self.findings.error("NN201", f"the model has no layer `{name}`", change.name, help=help)
 
+    def report_missing(self) -> None:
+        """Report values that are read by names which no layer above and no input has."""
+        data = self.evaluator.data
+        inputs = [INPUT] if not data or not data[0].facts.inputs else [field.name for field in data[0].facts.inputs]
+        for prefix, read in self.missing if data is not None and not self.unplaced else ():
+            if read.value in inputs:
+                continue
+            self.good = False
+            scope = prefix.split(".")[:-1]
+            names = [".".join([*scope[:depth], read.value]) for depth in range(len(scope), -1, -1)]
+            known = next((name for name in names if name in self.names), None)
+            if known is None:
+                visible = [*self.values, *inputs]
+                close = self.findings.nearest(read.value, visible) if self.findings.compares else None
+                help = f"did you mean `{close}`?" if close else f"it can read {some(visible)}"
+                self._error("NN201", f"the model has no layer or input `{read.value}`", read.span, help=help)
+            elif prefix.startswith(f"{known}."):
+                message = f"`{known}` is not finished here, so its output cannot be read"
+                self._error("NN203", message, read.span, notes=(Note(self.names[known], "begins here"),))
+            elif f"{known}1" in self.names:
+                help = f"for example, `{known}1`"
+                self._error("NN203", f"`{known}` is repeated; name one of its copies", read.span, help=help)
+            else:
+                message = f"`{known}` is computed further down, so its output cannot be read here"
+                self._error("NN203", message, read.span, notes=(Note(self.names[known], "named here"),))
+
     # Blocks
 
     def _open(
@@ -314,7 +367,10 @@ class _Expansion:
             what=word,
         )
         with self.findings.inside(block.span, Note(use.span, f"in this `{word}`")):
-            found += self.chain(block.items, inside)
+            layers = self.chain(block.items, inside)
+        found += layers
+        last = layers[-1] if layers else None
+        self.values[names[0]] = "" if last is None else self.values[last.name]
 
     def _bind(
         self, block: tree.Block, use: tree.Expression, changes: Mapping[str, Given], evaluator: Evaluator
@@ -396,8 +452,10 @@ class _Expansion:
             return
         if isinstance(value, PartValue):
             found.append(Placed(name, value.of(Layer), place.within, branches, place.uses, general))
+            self.values[name] = name
         else:
             found.append(None)
+            self.values[name] = ""
 
     def _unread(self, item: tree.Section) -> bool:
         """Whether something in a section could not be parsed, which has already been reported."""

@@ -23,6 +23,7 @@ __all__ = [
     "Place",
     "Placed",
     "PlacedBranch",
+    "Read",
     "branch_count",
     "has_strangers",
     "is_branch",
@@ -49,6 +50,21 @@ class Placed:
     """The same, with the values of the blocks' parameters."""
     shared: str = ""
     """The name with the labels of repeated layers and blocks, without the number of the copy."""
+    reads: tuple[Read, ...] = ()
+    """The further values that it reads."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A value that a layer reads by its name."""
+
+    argument: str
+    value: str
+    """The full name of the layer whose output it is; for no layer, the name as written, which may be that of an
+    input.
+    """
+    span: Span
+    is_layer: bool = True
 
 
 @dataclass(frozen=True)

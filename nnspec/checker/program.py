@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, cast
 
-from nnspec.data.source import DataSource, Facts
+from nnspec.data.source import DataSource, Facts, Field
 from nnspec.data.weights import Weights, WeightsFacts
 from nnspec.diagnostics import Source, Span
 from nnspec.engine.augmentations import Augmentation
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nnspec.engine.optimizers.contract import Optimizer
 
 __all__ = [
+    "INPUT",
     "Bound",
     "Branch",
     "Case",
@@ -47,6 +48,10 @@ __all__ = [
     "Use",
     "input_as_target",
 ]
+
+
+INPUT = "input"
+"""The name of the sample itself among the values of a model, unless a layer has it."""
 
 
 @dataclass(frozen=True)
@@ -285,6 +290,10 @@ class LayerNode:
     """The branches of a composition (residual, add, concat); empty for other layers."""
     uses: tuple[Use, ...] = ()
     """The blocks that contain it, outermost first."""
+    reads: tuple[str, ...] = ()
+    """The further values that it reads: full names of layers whose outputs they are, or `INPUT`."""
+    field: Field | None = None
+    """For a `from` of one of several inputs: the range of the sample's row that it takes."""
 
     @property
     def span(self) -> Span:

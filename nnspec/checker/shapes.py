@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import Any
 
 from nnspec.checker.expand_blocks import Expanded
 from nnspec.checker.findings import Findings
-from nnspec.checker.model_items import Placed
-from nnspec.checker.program import Branch, Choice, LayerNode, PartValue
+from nnspec.checker.model_items import Placed, Read
+from nnspec.checker.program import INPUT, Branch, Choice, LayerNode, PartValue
 from nnspec.checker.vocabulary import Suggestion
+from nnspec.data.source import Field
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.chain import Member
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, shape_in_words
+from nnspec.engine.layers.wiring import From
 
 __all__ = ["MAX_PARAMETERS", "infer_shapes", "trainable"]
 
@@ -30,9 +34,14 @@ def infer_shapes(
     if data is None or expanded.gaps or not placed:
         return None
     source = data[0]
-    walk = _Walk(findings, source.facts.entering(_image_as(placed)), (source.value.origin.span, ""))
+    layout = _image_as(placed)
+    walk = _Walk(findings, source.facts.entering(layout), (source.value.origin.span, ""))
     walk.tokens = min(choice.facts.tokens for choice in data) and max(choice.facts.tokens for choice in data)
+    walk.values[INPUT] = walk.here()
+    walk.inputs = {field.name: field for field in source.facts.inputs}
     nodes = walk.along(placed)
+    if expanded.good:
+        walk.report_unread(placed)
     return nodes if expanded.good and nodes and walk.parameters <= MAX_PARAMETERS else None
 
 
@@ -72,6 +81,16 @@ class _Walk:
         """The number of different ids if ids of the data arrive here; 0 for numbers."""
         self.lost = False
         """Whether the input shape is unknown, after a layer that could not be placed."""
+        self.values: dict[str, _Value] = {}
+        """The outputs so far, by the names of their layers; shared by all branches."""
+        self.inputs: Mapping[str, Field] = {}
+        """The inputs of the data if there are several: then a chain must begin with a `from`."""
+        self.begun = False
+        """Whether a value has been computed or chosen."""
+
+    def here(self) -> _Value:
+        """Return the current value."""
+        return _Value(self.shape, self.tokens, self.maker, tuple(self.links))
 
     def _begins_anew(self, placed: Placed | None) -> bool:
         """Whether an output shape is known although the input shape is not, as for `Linear(64)`: checking resumes
@@ -91,6 +110,9 @@ class _Walk:
             if placed is None or self.lost:
                 good, self.lost = False, not self._begins_anew(placed)
                 continue
+            if self._undecided(placed) or not all(map(self._is_known, placed.reads)):
+                good, self.lost = False, not self._begins_anew(placed)
+                continue
             branches = self._branches(placed)
             geometry = None if branches is None else self._geometry(placed, branches)
             if geometry is None or branches is None:
@@ -102,10 +124,80 @@ class _Walk:
             if not placed.branches:
                 self._count(geometry, placed.value)
             nodes.append(
-                LayerNode(placed.name, placed.value, self.shape, geometry, placed.shared, branches, placed.uses)
+                LayerNode(
+                    placed.name,
+                    placed.value,
+                    self._incoming(placed),
+                    geometry,
+                    placed.shared,
+                    branches,
+                    placed.uses,
+                    tuple(read.value for read in placed.reads),
+                    self._field(placed),
+                )
             )
-            self._advance(placed.value, geometry)
+            if placed.value.part is From:
+                self._continue_from(placed.reads[0])
+            else:
+                self._advance(placed.value, geometry)
+            self.values[placed.name], self.begun = self.here(), True
         return tuple(nodes) if good else None
+
+    def _undecided(self, placed: Placed) -> bool:
+        """Report a layer that begins a model of data with several inputs without saying which of them it reads."""
+        if self.begun or not self.inputs or not _reads_previous(placed):
+            return False
+        if any(branch.layers for branch in placed.branches) and all(branch.layers for branch in placed.branches):
+            return False  # reported where a branch begins
+        names = [f"`from({name})`" for name in self.inputs]
+        self.findings.error(
+            "NN205",
+            f"the data has {len(names)} inputs, and `{placed.value.name}` does not say which of them it reads",
+            placed.value.origin.span,
+            help=f"begin with {' or '.join(names)}",
+        )
+        return True
+
+    def _is_known(self, read: Read) -> bool:
+        """Whether a value exists and its shape is known; if not, this has been reported."""
+        return read.value in self.values or (not read.is_layer and read.value in self.inputs)
+
+    def _read(self, read: Read) -> _Value:
+        """Return a value that is read by its name."""
+        field = self.inputs.get(read.value)
+        if read.is_layer or field is None:
+            return self.values[read.value]
+        span, _ = self.values[INPUT].maker
+        return _Value(field.shape, field.tokens, (span, ""), (f"{field.name} {shape_in_words(field.shape)}",))
+
+    def _incoming(self, placed: Placed) -> Shape:
+        """Return the shape of what a layer reads first: for a `from`, of the value, or of the row that it is in."""
+        if placed.value.part is not From:
+            return self.shape
+        return self._read(placed.reads[0]).shape if self._field(placed) is None else self.values[INPUT].shape
+
+    def _field(self, placed: Placed) -> Field | None:
+        return next((self.inputs.get(read.value) for read in placed.reads if not read.is_layer), None)
+
+    def _continue_from(self, read: Read) -> None:
+        value = self._read(read)
+        self.shape, self.tokens, self.maker, self.links = value.shape, value.tokens, value.maker, [*value.links]
+
+    def report_unread(self, layers: Sequence[Placed | None]) -> None:
+        """Report values that no layer reads, because a `from` after them continues elsewhere."""
+        read = {read.value for placed in _all_of(layers) for read in placed.reads}
+        for chain in _chains_of(layers):
+            for before, after in pairwise(chain):
+                if before is None or after is None or before.value.part is From or _reads_previous(after):
+                    continue
+                if before.name not in read:
+                    self.findings.error(
+                        "NN203",
+                        f"the output of `{before.name}` is not used",
+                        before.value.origin.span,
+                        notes=(Note(after.value.origin.span, "the model continues from another value here"),),
+                        help=f"remove it, or read it further down with `from({before.name})`",
+                    )
 
     def _branches(self, placed: Placed) -> tuple[Branch, ...] | None:
         """Walk the branches of a composition, which all start with its input shape."""
@@ -114,6 +206,7 @@ class _Walk:
         for branch in placed.branches:
             walk = _Walk(self.findings, self.shape, self.maker)
             walk.links = list(self.links)
+            walk.values, walk.inputs, walk.begun = self.values, self.inputs, self.begun
             walk.parameters, walk.tokens = self.parameters, self.tokens
             nodes = walk.along(branch.layers)
             self.parameters = walk.parameters
@@ -126,8 +219,11 @@ class _Walk:
         try:
             if issubclass(part, Composition):
                 return part.combine(self.shape, {branch.name: _members(placed, part, branch) for branch in branches})
-            self._hold_ids(part)
-            return part.geometry(self.shape, self._looked_up(part, placed.value.values()))
+            arguments = self._looked_up(part, placed.value.values())
+            arguments |= {read.argument: self._read(read).shape for read in placed.reads}
+            if part is not From:
+                self._hold_ids(part)
+            return part.geometry(self.shape, arguments)
         except ShapeError as error:
             self._report(placed, error)
             return None
@@ -190,8 +286,44 @@ class _Walk:
             self.findings.error("NN603", message, value.origin.span, label=label)
 
 
+@dataclass(frozen=True)
+class _Value:
+    """A value of the model: its shape, the number of its ids, and what made it, for messages."""
+
+    shape: Shape
+    tokens: int
+    maker: tuple[Span, str]
+    links: tuple[str, ...]
+
+
+def _reads_previous(placed: Placed) -> bool:
+    """Whether a layer reads the value before it. A `from` does not, nor a composition whose branches begin with it."""
+    part = placed.value.part
+    if part is From:
+        return False
+    if not issubclass(part, Composition):
+        return True
+    firsts = [branch.layers[0] if branch.layers else None for branch in placed.branches]
+    return len(firsts) < 2 or any(first is None or _reads_previous(first) for first in firsts)
+
+
+def _chains_of(layers: Sequence[Placed | None]) -> Iterator[Sequence[Placed | None]]:
+    """Yield a chain and those in the branches of its compositions."""
+    waiting = [layers]
+    while waiting:
+        chain = waiting.pop()
+        yield chain
+        waiting += [branch.layers for placed in chain if placed is not None for branch in placed.branches]
+
+
+def _all_of(layers: Sequence[Placed | None]) -> Iterator[Placed]:
+    return (placed for chain in _chains_of(layers) for placed in chain if placed is not None)
+
+
 def _uninformed(value: PartValue[Layer], incoming: Shape) -> Geometry | None:
     """Return a layer without its inferable arguments; None if the shapes still do not match."""
+    if value.part.reads():
+        return None
     unsaid = {a.name: None for a in value.part.signature() if a.inferred}
     try:
         return value.part.geometry(incoming, value.values() | unsaid)

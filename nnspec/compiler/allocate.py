@@ -77,7 +77,7 @@ def _aligned(nbytes: int) -> int:
 
 
 def _written(step: Step) -> tuple[str, ...]:
-    return (*([step.writes] if step.writes is not None else []), *step.saves)
+    return (*step.results, *step.saves)
 
 
 def _over(

@@ -154,7 +154,10 @@ def _layers(step: Step, views: Views, kernels: Kernels) -> Iterator[Call]:
         call: Callable[..., Any] = layer.forward if step.op == "forward" else layer.backward
         if step.op == "backward" and out is None:
             call = partial(call, input_grad=False)
-        yield call, (see(step.reads[0]), out), step, out
+        if step.op == "forward":
+            yield call, (see(step.reads[0]), out, *map(see, step.reads[1:])), step, out
+        else:
+            yield call, (see(step.reads[0]), out, *map(see, step.also)), step, out
 
 
 def _losses(step: Step, gradient: Step, views: Views, kernels: Kernels, rows: int) -> Iterator[LossCall]:

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nnspec.checker.program import Experiment, LayerNode
+from nnspec.checker.program import INPUT, Experiment, LayerNode
 from nnspec.checker.tensor_names import frozen_layers, tensors
 from nnspec.compiler.steps import Slot, Step, Steps
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer, Shape, feature_axis
+from nnspec.engine.layers.wiring import From
 from nnspec.engine.losses.contract import weighted
 from nnspec.engine.metrics.contract import Places
 from nnspec.engine.work import Work
@@ -28,6 +29,7 @@ def lower(experiment: Experiment) -> Steps:
     frozen = frozen_layers(tensors(experiment)) if experiment.train.freeze else frozenset()
     lowering = _Lowering(experiment.dtype, frozen)
     x = lowering.given("x", experiment.layers[0].incoming)
+    lowering.values[INPUT] = x
     y = lowering.chain(experiment.layers, x)
     loss = experiment.loss.part
     takes_values = loss.targets == "values"
@@ -94,6 +96,8 @@ class _Lowering:
     steps: list[Step] = field(default_factory=list)
     slots: dict[str, Slot] = field(default_factory=dict)
     nodes: dict[str, LayerNode] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
+    """The value of each layer, by the full name of the layer."""
     _readers: Counter[str] = field(default_factory=Counter)
 
     def result(self) -> Steps:
@@ -129,7 +133,7 @@ class _Lowering:
     def chain(self, nodes: Iterable[LayerNode], x: str) -> str:
         """Emit layers in sequence; return the output of the last."""
         for node in nodes:
-            x = self.node(node, x)
+            x = self.values[node.name] = self.node(node, x)
         return x
 
     def node(self, node: LayerNode, x: str) -> str:
@@ -144,11 +148,16 @@ class _Lowering:
             over = not part.splits and ends[0] not in ends[1:]
             self.emit(Step("concat" if part.splits else "add", node.name, tuple(ends), y, over=over))
             return y
+        others = tuple(self.values[name] for name in node.reads if node.field is None)
+        if part is From:
+            if node.field is None:
+                return others[0]
+            x = self.values[INPUT]
         if part.in_place and "input" in part.backward_reads:
             raise ContractError(f"{part.__name__} writes over its input, which its backward pass reads again")
         y = self._output(node)
         saved, scratch = self._work(node.name, node.geometry.work)
-        self.emit(Step("forward", node.name, (x,), y, saves=saved, scratch=scratch, over=part.in_place))
+        self.emit(Step("forward", node.name, (x, *others), y, saves=saved, scratch=scratch, over=part.in_place))
         return y
 
     def _output(self, node: LayerNode) -> str:
@@ -215,8 +224,11 @@ class _Lowering:
 
     def _back_through(self, step: Step, gradient: str, needed: set[str], shares: dict[str, list[str]]) -> None:
         part = layer_class(self.nodes[step.node])
-        (x,), y = step.reads, step.writes
-        keeps = [name for what, name in (("input", x), ("output", y)) if what in part.backward_reads and name]
+        (x, *others), y = step.reads, step.writes
+        kept = {"input": step.reads, "output": (y,)}
+        keeps = [name for what, names in kept.items() if what in part.backward_reads for name in names if name]
+        # From the last that it reads to the first: contributions are collected in the reverse order of the readers.
+        also = [self._share(other, step.node, shares) for other in reversed(others)][::-1]
         target = self._share(x, step.node, shares) if x in needed else None
         self.emit(
             Step(
@@ -227,6 +239,7 @@ class _Lowering:
                 keeps=(*keeps, *step.saves),
                 scratch=step.scratch,
                 over=part.in_place,
+                also=tuple(also),
             )
         )
 

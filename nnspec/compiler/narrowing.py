@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from nnspec.checker.program import Experiment
+from nnspec.checker.program import INPUT, Experiment
 from nnspec.checker.tensor_names import tensors
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Layer
@@ -36,6 +36,8 @@ def may_narrow(experiment: Experiment) -> bool:
         return False
     decays = {each.layer for each in tensors(experiment) if each.weight_decay} if experiment.by_name else set()
     if first.name in decays:
+        return False
+    if any(INPUT in node.reads or node.field for layer in experiment.layers for node in layer.walk()):
         return False
     return bool(first.value.part.rows_of) and len(first.incoming) == 1 and optimizer.part.rests(optimizer.values())
 

@@ -25,6 +25,7 @@ from nnspec.engine.accumulation import Accumulator
 from nnspec.engine.clipping import clip_grad_norm, clip_grad_value
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
+from nnspec.engine.layers.wiring import From
 from nnspec.engine.losses import Loss
 from nnspec.engine.metrics import Metric
 from nnspec.engine.metrics.contract import Places
@@ -81,7 +82,10 @@ def make_layer(node: LayerNode, seed: int, dtype: str, place: tuple[int, ...]) -
     if part.accepts("rng"):
         purpose = Stream.WEIGHTS if node.geometry.parameters else Stream.NOISE
         more["rng"] = stream(seed, purpose, *place)
-    return node.value.make(**more)
+    layer = node.value.make(**more)
+    if isinstance(layer, From) and node.field is not None:
+        layer.of_row(node.field.start, node.field.stop, node.field.shape)
+    return layer
 
 
 class Plan:

@@ -130,6 +130,8 @@ def _wish(steps: Steps, step: Step) -> str:
     """Return how a step handles arrays whose samples are the last axis in memory: see `Layer.batch_last`."""
     if step.op != "forward":
         return "keeps"
+    if len(step.reads) > 1:
+        return "no"
     node = steps.nodes[step.node]
     wish: str = layer_class(node).batch_last
     if wish == "rows":
@@ -204,4 +206,6 @@ def stack_lanes(steps: Steps, lanes: int, *, shared: bool) -> Steps:
 
 
 def _way(node: LayerNode) -> Way:
+    if node.reads:
+        return "lanes"
     return "batch" if batch_invariant(node) else "stack" if has_stack(node) else "lanes"

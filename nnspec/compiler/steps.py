@@ -69,6 +69,8 @@ class Step:
     """None if no value of a batch's size is written: by metrics, and before the first trained layer, where no gradient
     is needed.
     """
+    also: tuple[str, ...] = ()
+    """Further values that it writes: the gradients of the further values that its layer reads."""
     keeps: tuple[str, ...] = ()
     """Earlier values that it reads again."""
     saves: tuple[str, ...] = ()
@@ -85,6 +87,11 @@ class Step:
     def looks_at(self) -> tuple[str, ...]:
         """All values that it uses."""
         return (*self.reads, *self.keeps)
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """All values of a batch's size that it writes, apart from what it saves."""
+        return (*([] if self.writes is None else [self.writes]), *self.also)
 
 
 @dataclass(frozen=True)

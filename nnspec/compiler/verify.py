@@ -29,15 +29,15 @@ def verify(steps: Steps) -> Steps:
     for number, step in enumerate(steps):
         for problem in _problems(steps, step, written):
             raise IllegalSteps(f"step {number}, {step.op} of {step.node}: {problem}")
-        written |= {name for name in (step.writes, *step.saves) if name is not None}
+        written |= {*step.results, *step.saves}
     return steps
 
 
 def _problems(steps: Steps, step: Step, written: set[str]) -> Iterator[str]:
-    names = (*step.looks_at, *step.saves, *step.scratch, *([step.writes] if step.writes else []))
+    names = (*step.looks_at, *step.saves, *step.scratch, *step.results)
     yield from (f"{name} is not a slot" for name in names if name not in steps.slots)
     yield from (f"{name} is read before it is written" for name in step.looks_at if name not in written)
-    yield from (f"{name} is written twice" for name in (step.writes, *step.saves) if name in written)
+    yield from (f"{name} is written twice" for name in (*step.results, *step.saves) if name in written)
     shapes = [steps.slots[name].shape for name in step.reads if name in steps.slots]
     if step.writes in steps.slots and step.writes is not None:
         yield from _shapes(steps, step, shapes, steps.slots[step.writes])
@@ -72,14 +72,14 @@ def verify_memory(steps: Steps, memory: Memory) -> None:
     """Check that no step destroys what a later one uses. Raises IllegalSteps."""
     last: dict[str, int] = {}
     for number, step in enumerate(steps):
-        for name in (*step.looks_at, *step.saves, *([step.writes] if step.writes else [])):
+        for name in (*step.looks_at, *step.saves, *step.results):
             last[name] = number
     holders: dict[object, str] = {memory.place_of[name]: name for name, slot in steps.slots.items() if slot.given}
     for number, step in enumerate(steps):
         for name in step.looks_at:
             if holders.get(memory.place_of[name]) != name:
                 raise IllegalSteps(f"step {number}, {step.op} of {step.node}: {name} was overwritten")
-        for name in (*step.saves, *([step.writes] if step.writes else [])):
+        for name in (*step.saves, *step.results):
             place = memory.place_of[name]
             before = holders.get(place)
             if (

@@ -30,6 +30,7 @@ __all__ = [
     "Rate",
     "Signature",
     "TensorName",
+    "ValueName",
     "argument_of",
     "resolved",
     "written",
@@ -90,6 +91,12 @@ class FigureName(str):
 
 class TensorName(str):
     """A name of tensors of a network, as a bare word: `h1`, `residual1.Linear2.bias`, `Embedding`."""
+
+
+class ValueName(BareWord):
+    """The name of a value of a model, as a bare word: of a layer, a use of a block or a composition above, or of an
+    input of the data.
+    """
 
 
 class FilePath(str):
@@ -198,6 +205,11 @@ class Argument:
     def takes_tensors(self) -> bool:
         """Whether it accepts names of tensors, one or a list."""
         return TensorName in self.options
+
+    @functools.cached_property
+    def takes_value(self) -> bool:
+        """Whether it accepts the name of a value of the model."""
+        return ValueName in self.options
 
     @functools.cached_property
     def takes_path(self) -> bool:
@@ -355,7 +367,7 @@ def _writable(annotation: Any) -> bool:
         return all(
             _writable(option) for item in typing.get_args(annotation) if item is not ... for option in _options(item)
         )
-    return annotation in (int, float, bool, str, None, type(None), FigureName, FilePath, TensorName) or (
+    return annotation in (int, float, bool, str, None, type(None), FigureName, FilePath, TensorName, ValueName) or (
         isinstance(annotation, type) and issubclass(annotation, Nameable)
     )
 
@@ -390,7 +402,7 @@ def _is_of(value: object, annotation: Any) -> bool:
         )
     if annotation is None or annotation is type(None):
         return value is None
-    if annotation is FigureName:
+    if annotation in (FigureName, ValueName):
         return isinstance(value, str)
     if annotation is FilePath:
         return isinstance(value, (str, os.PathLike))
@@ -428,6 +440,8 @@ def _type_in_words(annotation: Any) -> str:
         return "a figure, such as `val_loss`"
     if annotation is FilePath:
         return "a path in quotes"
+    if annotation is ValueName:
+        return "the name of a layer above, or of an input"
     if annotation is TensorName:
         return "a layer (`h1`), a kind of layer (`Embedding`), a kind of parameter (`bias`)"
     if annotation in words:

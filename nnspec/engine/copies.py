@@ -25,6 +25,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
+from nnspec.engine.graph import Graph
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
@@ -115,7 +116,7 @@ class Copies:
             for p in (network.parameters() if penalties else ())
         }
         """The penalty on each parameter."""
-        self.row = Row(network.layers, x)
+        self.row = Row(network.layers, x) if network.graph is None else GraphRow(network.graph, network.layers, x)
         self.objective = objective(self.outputs)
 
     @property
@@ -336,6 +337,82 @@ class Row:
             ys.append(each.reshape(-1, *each.shape[2:]))
         out = layer.joined(ys)
         return out.reshape(copies, -1, *out.shape[1:])
+
+
+class GraphRow:
+    """The nodes of a network whose layers read values by name, as a row. Only what a step changes is computed anew."""
+
+    def __init__(self, graph: Graph, layers: Sequence[Layer], x: NDArray[Any]) -> None:
+        self.layers, self._graph = layers, graph
+        self._values = [x, *(np.array(value) for value in graph.run(x)[1:])]
+        self.inputs = [*[x] * len(layers), self._values[graph.result]]
+        self.batched: set[Layer] = set()
+        """No layer reads only the samples of its own copy: others may be read further down."""
+        self._at_once = {
+            node
+            for node in graph.nodes
+            if isinstance(node.layer, Composition)
+            or (len(node.reads) == 1 and independent(node.layer, self._values[node.reads[0]]))
+        }
+        for node in graph.nodes:  # the tests above ran some layers on other samples
+            graph.call(node, [self._values[read] for read in node.reads])
+
+    def numbers(self, first: int, parameter: Parameter) -> int:
+        """Count the numbers in one copy."""
+        return sum(value.size for value in self._values)
+
+    def through(self, first: int, y: NDArray[Any], sides: Sides) -> tuple[NDArray[Any], Sides]:
+        """Run the network's input, or its output, `(C, B, *s)` through the rest of the network."""
+        return (y, sides) if first else self._onwards({0: y}, 0, sides)
+
+    def stepping(
+        self, first: int, parameter: Parameter, lines: Lines, which: NDArray[Any], t: NDArray[Any]
+    ) -> tuple[NDArray[Any], Sides]:
+        """Run copies with steps in a parameter through the network."""
+        number, node = next(
+            (number, node)
+            for number, node in enumerate(self._graph.nodes)
+            if not isinstance(node.layer, Composition) and any(p is parameter for p in node.layer.parameters().values())
+        )
+        reads, flat = [self._values[read] for read in node.reads], parameter.data.reshape(-1)
+        here = flat.copy()
+        y, rows = np.empty((len(which), *self._values[number + 1].shape)), []
+        try:
+            for c, (where, there) in enumerate(lines.points(here, which, t)):
+                flat[where] = there
+                y[c] = self._graph.call(node, reads)
+                rows.append(sides_of(node.layer))
+                flat[where] = here[where]
+        finally:
+            flat[...] = here
+        return self._onwards({number + 1: y}, number + 1, _stacked(rows))
+
+    def _onwards(self, changed: dict[int, NDArray[Any]], first: int, sides: Sides) -> tuple[NDArray[Any], Sides]:
+        """Run the nodes from `first` on that read a changed value `(C, B, *s)`."""
+        copies = len(next(iter(changed.values())))
+        for number, node in enumerate(self._graph.nodes[first:], first):
+            if changed.keys().isdisjoint(node.reads):
+                continue
+            reads = [
+                changed[read] if read in changed else np.broadcast_to(whole, (copies, *whole.shape))
+                for read in node.reads
+                for whole in [self._values[read]]
+            ]
+            bends = [] if isinstance(node.layer, Composition) else sides_of(node.layer)
+            if node in self._at_once:
+                out = self._graph.call(node, [read.reshape(-1, *read.shape[2:]) for read in reads])
+                y = out.reshape(copies, -1, *out.shape[1:])
+                if bends:
+                    sides = [*sides, *(side.reshape(copies, -1) for side in sides_of(node.layer))]
+            else:
+                outs, rows = [], []
+                for each in zip(*reads, strict=True):
+                    outs.append(np.array(self._graph.call(node, each)))
+                    rows.append(sides_of(node.layer) if bends else [])
+                y, sides = np.stack(outs), [*sides, *_stacked(rows)]
+            changed[number + 1] = y
+        result, whole = self._graph.result, self._values[self._graph.result]
+        return changed.get(result, np.broadcast_to(whole, (copies, *whole.shape))), sides
 
 
 def sides_of(layer: Layer) -> Sides:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, overload
 
+from nnspec.engine.graph import Graph, is_graph
 from nnspec.engine.layers.contract import Layer, Shape, ShapeError, kind_of, passed_on
 
 if TYPE_CHECKING:
@@ -24,13 +25,16 @@ class Sequential:
         model[0].weight, model["Linear2"], model[:2], len(model)
 
     Unlike PyTorch's `Sequential`, it is not a layer and cannot be nested. For branches within a network, use
-    `Residual`, `Add` and `Concat`.
+    `Residual`, `Add` and `Concat`. Layers that read further values, such as `From("Linear1")`, name an earlier layer:
+    `model.add(nn.Linear(8, 4), "code")` can be read as `"code"`.
     """
 
     def __init__(self, *layers: Layer) -> None:
         self.layers: list[Layer] = []
         self.names: list[str] = []
         self._inside: set[Layer] = set()
+        self._graph: Graph | None = None
+        self._chained = True
         for layer in layers:
             self.add(layer)
 
@@ -54,6 +58,7 @@ class Sequential:
         if name in self.names:
             raise ValueError(f"the network already has a layer {name!r}")
         self._inside |= inside
+        self._graph, self._chained = None, self._chained and not is_graph([layer])
         self.layers.append(layer)
         self.names.append(name)
         return self
@@ -84,6 +89,16 @@ class Sequential:
             part.add(layer, name)
         return part
 
+    @property
+    def graph(self) -> Graph | None:
+        """The network as nodes that read values by name; None if every layer reads only the previous value.
+
+        Raises ValueError for a layer that reads a value which no earlier layer has.
+        """
+        if self._graph is None and not self._chained:
+            self._graph = Graph(self.names, self.layers)
+        return self._graph
+
     def forward(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the outputs for a batch: `(B, *in) -> (B, *out)`.
 
@@ -92,6 +107,8 @@ class Sequential:
 
         Raises ShapeError, naming the layer, if the shape of the samples does not fit.
         """
+        if self.graph is not None:
+            return self.graph.forward(x)
         for name, layer in zip(self.names, self.layers, strict=True):
             try:
                 x = layer(x)
@@ -106,6 +123,8 @@ class Sequential:
 
         Raises ShapeError, naming the first layer that does not fit.
         """
+        if self.graph is not None:
+            return self.graph.output_shape(incoming)
         for name, layer in zip(self.names, self.layers, strict=True):
             try:
                 incoming = layer.output_shape(incoming)
@@ -115,6 +134,8 @@ class Sequential:
 
     def backward(self, grad: NDArray[Any]) -> NDArray[Any]:
         """Turn dL/d(outputs) into dL/dx, `(B, *out) -> (B, *in)`, and write every parameter's `.grad`."""
+        if self.graph is not None:
+            return self.graph.backward(grad)
         for layer in reversed(self.layers):
             grad = passed_on(layer.backward(grad), layer)
         return grad

@@ -20,3 +20,4 @@ from nnspec.engine.layers.shaping import *  # noqa: F403
 from nnspec.engine.layers.smooth import *  # noqa: F403
 from nnspec.engine.layers.softmax import *  # noqa: F403
 from nnspec.engine.layers.transposed import *  # noqa: F403
+from nnspec.engine.layers.wiring import *  # noqa: F403

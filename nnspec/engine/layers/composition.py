@@ -68,6 +68,7 @@ class Composition(Layer):
             self._branches[branch] = Chain(layers)
             self._children |= layers
         self._distinct(sum(map(len, chains.values())))
+        self._reads_by_name = next((repr(layer) for layer in self.walk() if layer is not self and layer.read()), "")
         self._training, self._hold_noise = True, False
         self._shapes: tuple[Shape, ...] = ()
 
@@ -136,8 +137,9 @@ class Composition(Layer):
                 state |= {f"{path}.{name}": shape for name, shape in member.geometry.state.items()}
         return Geometry(out=out, flops=flops, parameters=parameters, state=state)
 
-    def output_shape(self, incoming: Shape) -> Shape:
+    def output_shape(self, incoming: Shape, *others: Shape) -> Shape:
         """Return the shape of one sample's output, from those of the branches. Raises ShapeError if they do not fit."""
+        self._alone()
         outs = {name: chain.output_shape(incoming) for name, chain in self._branches.items()}
         return self.join(incoming, outs)
 
@@ -145,22 +147,43 @@ class Composition(Layer):
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Run every branch on x, and join the outputs: `(B, *in) -> (B, *out)`."""
-        ys = [chain.forward(x) for chain in self._branches.values()]
+        self._alone()
+        return self.join_outputs(x, [chain.forward(x) for chain in self._branches.values()], out)
+
+    def join_outputs(
+        self, x: NDArray[Any], ys: Sequence[NDArray[Any]], out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Join the outputs of the branches for the input x: `(B, *outᵢ) -> (B, *out)`. Raises ShapeError if they do
+        not fit.
+        """
         shapes = (x.shape[1:], *(y.shape[1:] for y in ys))
         if shapes != self._shapes:
             self.join(x.shape[1:], dict(zip(self._branches, shapes[1:], strict=True)))
             self._shapes = shapes
         return self._joined(ys, out)
 
+    def branch_gradients(self, grad: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Yield the gradient of each branch's output, dL/dyᵢ `(B, *outᵢ)`, for dL/dy `(B, *out)`."""
+        if not self._shapes:
+            raise RuntimeError(f"{type(self).__name__}.backward needs a forward pass first")
+        return self._shares(grad)
+
+    def _alone(self) -> None:
+        """Raise ValueError if a layer inside reads a value by name, which only a network can provide."""
+        if self._reads_by_name:
+            raise ValueError(
+                f"{self._reads_by_name} in this {type(self).__name__} reads a value by its name: call a `Sequential` "
+                "that contains both"
+            )
+
     def backward(
         self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
     ) -> NDArray[Any] | None:
         """Σ over the branches of their input gradients: `(B, *out) -> (B, *in)`; `grad` is not modified."""
-        if not self._shapes:
-            raise RuntimeError(f"{type(self).__name__}.backward needs a forward pass first")
+        self._alone()
         parts = [
             chain.backward(share, input_grad=input_grad)
-            for chain, share in zip(self._branches.values(), self._shares(grad), strict=True)
+            for chain, share in zip(self._branches.values(), self.branch_gradients(grad), strict=True)
         ]
         if not input_grad:
             return None
@@ -176,6 +199,10 @@ class Composition(Layer):
     def _shares(self, grad: NDArray[Any]) -> Iterator[NDArray[Any]]:
         """Yield the gradient of each branch's output."""
         raise NotImplementedError
+
+    def chains(self) -> Mapping[str, Mapping[str, Layer]]:
+        """Return the layers of each branch by their paths in the composition, in order."""
+        return {branch: chain.layers for branch, chain in self._branches.items()}
 
     def branches(self) -> Mapping[str, Sequence[Layer]]:
         """Return the layers of each branch, in order."""

@@ -3,12 +3,24 @@
 A layer's class states on one screen: its arguments (the constructor), its shape rule, parameters, cost and work arrays
 (`geometry`, plain arithmetic on the arguments), what its backward pass reads, and its two kernels. Kernels follow
 NumPy's convention: without `out` they allocate; with `out` they write into an array that the caller owns.
+
+**Layers that read further values.** An argument of the type `ValueName` names a value of the model: `state=encoder` is
+the output of the layer `encoder`. In `geometry`, that argument is the shape of the value (None if it is omitted). The
+kernels take one more array for each such argument that is given, in the order of the signature:
+
+    forward(x, out, *others) -> y
+    backward(grad, out, *outs, input_grad=True) -> (dL/dx, *dL/dothers)
+
+`outs` are the arrays to write the gradients of the others into; without them, `backward` allocates. With
+`input_grad=False`, dL/dx is not needed, and None takes its place. `backward_reads` "input" includes the others. In
+Python, a `Sequential` passes the values by name; a single layer is called as `layer(x, *others)`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from math import isqrt, prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
@@ -72,7 +84,7 @@ def _restored(values: list[Any], frozen: list[bool]) -> Geometry:
     return Geometry(*restored)
 
 
-_NOT_SEEN: Shape | None = None
+_NOT_SEEN: tuple[Shape, ...] | None = None
 _NO_STATE: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
@@ -154,7 +166,18 @@ class Layer(Part, Borrower):
     converts_arguments = True
     _state = _NO_STATE
     _fits = _NOT_SEEN
-    """The sample shape that was last checked successfully."""
+    """The shapes of what it reads that were last checked successfully."""
+
+    @classmethod
+    @cache
+    def reads(cls) -> tuple[str, ...]:
+        """The arguments that name further values that the layer reads, in order."""
+        return tuple(argument.name for argument in cls.signature() if argument.takes_value)
+
+    def read(self) -> tuple[str, ...]:
+        """Return the names of the further values that this layer reads, in order."""
+        arguments = self.arguments() if self.reads() else {}
+        return tuple(str(arguments[name]) for name in self.reads() if arguments[name] is not None)
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -180,19 +203,31 @@ class Layer(Part, Borrower):
         """
         return None
 
-    def output_shape(self, incoming: Shape) -> Shape:
-        """Return the shape of one sample's output for the shape of one sample. Raises ShapeError if it does not fit."""
-        return type(self).geometry(incoming, self.arguments()).out
+    def output_shape(self, incoming: Shape, *others: Shape) -> Shape:
+        """Return the shape of one sample's output for the shape of one sample, and of the further values that the
+        layer reads. Raises ShapeError if it does not fit, ValueError for another number of values.
+        """
+        arguments = self.arguments()
+        named = [name for name in self.reads() if arguments[name] is not None]
+        if len(others) != len(named):
+            raise ValueError(
+                f"{type(self).__name__} also reads {', '.join(map(repr, self.read()))}: in a `Sequential` with layers "
+                "of these names, or passed as `layer(x, *others)`"
+                if named
+                else f"{type(self).__name__} reads no values besides x"
+            )
+        return type(self).geometry(incoming, arguments | dict(zip(named, others, strict=True))).out
 
-    def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
+    def __call__(self, x: NDArray[Any], *others: NDArray[Any]) -> NDArray[Any]:
         """Compute y = f(x), `(B, *in) -> (B, *out)`: check the shape of x, then call `forward`.
 
         Raises ShapeError if samples of that shape do not fit the layer.
         """
         x = np.asarray(x)
-        if x.shape[1:] != self._fits:
+        shapes = x.shape[1:], *(other.shape[1:] for other in others)
+        if shapes != self._fits:
             try:
-                self.output_shape(x.shape[1:])
+                self.output_shape(*shapes)
             except ShapeError as error:
                 if x.ndim < 2:
                     message = f"{type(self).__name__} expects a batch of samples; x has shape {x.shape}"
@@ -200,8 +235,9 @@ class Layer(Part, Borrower):
                 raise ShapeError(f"{error}; x has shape {x.shape}", argument=error.argument) from None
             except NotImplementedError:
                 pass  # a layer without a shape rule, which no spec can name
-            self._fits = x.shape[1:]
-        return self.forward(x)
+            self._fits = shapes
+        forward: Callable[..., NDArray[Any]] = self.forward
+        return forward(x, None, *others) if others else forward(x)
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Compute y = f(x), `(B, *in) -> (B, *out)`, and store what `backward` needs."""

@@ -71,7 +71,8 @@ def _rows(layout: Layout) -> Iterator[_Row]:
 def _writes(layout: Layout) -> dict[str, str]:
     """Say where the output of each layer is stored: in a buffer, or in place of its input."""
     place_of = layout.values.place_of
-    found = {layer: f"nothing: fused into {by}" for layer, by in layout.steps.absorbed.items()}
+    found = dict.fromkeys(layout.steps.nodes, "nothing")
+    found |= {layer: f"nothing: fused into {by}" for layer, by in layout.steps.absorbed.items()}
     for step in layout.steps:
         if step.op in ("forward", "add", "concat") and step.writes is not None:
             place = place_of[step.writes]

@@ -1,0 +1,233 @@
+"""Models whose chains continue from earlier values: `from`, and layers that read further values by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_plan import make_plan, train
+from tiny_spec import ALONE, compiled, run, spec
+
+from nnspec import engine as nn
+from nnspec.checker import check
+from nnspec.compiler.plan import build_network
+from nnspec.compiler.verify import verify, verify_memory
+from nnspec.diagnostics import Source
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError
+from nnspec.engine.part import PARTS, ValueName
+
+SKIP = "a: Linear(12); Tanh; b: Linear(8); Sigmoid; Linear(12); concat { up { }; skip { from(a) } }; Linear(10)"
+MODELS = {
+    "a skip connection": SKIP,
+    "a skip of the input": "Linear(6); Tanh; concat { a { }; raw { from(input); Linear(4) } }; Linear(10)",
+    "the middle": "a: Linear(12); Tanh; b: Linear(10); from(a); Sigmoid; Linear(10); add { p { from(b) }; q { } }",
+    "a branch of another branch": "add { p { a: Linear(6); Tanh; Linear(10) }; q { from(add1.p.a); Linear(10) } }",
+    "in a branch": "Linear(6); residual { a: Linear(6); Tanh; Linear(6); add { p { }; q { from(a) } } }; Linear(10)",
+    "read thrice": "a: Linear(10); add { p { }; q { from(a) }; r { from(a) } }; add { p { }; q { from(a); Tanh } }",
+    "a composition": "Linear(6); r: residual { Linear(6); Tanh }; Linear(6); add { p { }; q { from(r) } }; Linear(10)",
+    "the end": "a: Linear(10); b: Linear(10); add { p { from(a) }; q { from(b) } }; c: Linear(10); from(c)",
+    "dropout": "a: Linear(12); Dropout(0.3); b: Linear(12); add { p { from(a); Dropout(0.2) }; q { } }; Linear(10)",
+}
+
+
+@pytest.fixture
+def plus() -> Iterator[type[Layer]]:
+    """A layer that reads one or two further values: y = x + v · w, with a gradient for each of them."""
+    before = dict(PARTS["layer"])
+
+    class Plus(Layer):
+        """y = x + v · w; w is 2 if it is not given."""
+
+        spec_name = "Plus"
+        backward_reads = frozenset({"input"})
+
+        value: ValueName
+        times: ValueName | None = None
+
+        @classmethod
+        def geometry(cls, incoming: Shape, arguments: Any) -> Geometry:
+            for name in ("value", "times"):
+                if arguments[name] not in (None, incoming):
+                    raise ShapeError(f"`{name}` has the shape {arguments[name]}, not {incoming}", argument=name)
+            return Geometry(incoming, 2 * incoming[0])
+
+        def forward(self, x: Any, out: Any = None, *others: Any) -> Any:
+            self._read = others
+            return np.add(x, others[0] * (others[1] if others[1:] else 2), out=out)
+
+        def backward(self, grad: Any, out: Any = None, *outs: Any, input_grad: bool = True) -> Any:
+            v, *w = self._read
+            found = [grad * w[0], grad * v] if w else [grad * 2]
+            for mine, theirs in zip(outs, found, strict=False):
+                np.copyto(mine, theirs)
+            if out is not None and input_grad:
+                np.copyto(out, grad)
+            return (grad, *found)
+
+    yield Plus
+    PARTS["layer"].clear()
+    PARTS["layer"].update(before)
+
+
+PLUS = (
+    "a: Linear(12); Tanh; b: Linear(12); Sigmoid; c: Linear(12); Plus(a, times=b); Tanh; Linear(12);"
+    " Tanh; Plus(c); Linear(10)"
+)
+
+
+def by_hand(text: str, x: Any, y: Any, batch: int, epochs: int, seed: int = 0) -> tuple[nn.Sequential, list[float]]:
+    """Train a network with the teaching API, without shuffling."""
+    experiment = compiled(text).program.lanes[0]
+    network, loss, losses = build_network(experiment), nn.CrossEntropyLoss(), []
+    network.train()
+    optimizer = nn.SGD(network.parameters(), lr=0.1)
+    for _ in range(epochs):
+        for start in range(0, len(x), batch):
+            losses.append(loss(network(x[start : start + batch]), y[start : start + batch]))
+            network.backward(loss.backward())
+            optimizer.step()
+    return network, losses
+
+
+def doubles(model: str, **more: Any) -> str:
+    return spec(model, train="epochs = 2; batch = 16; shuffle = false", more="seed = 0\ndtype = float64\n", **more)
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
+def test_the_compiled_program_trains_like_the_network_run_by_hand(model: str) -> None:
+    text = doubles(model)
+    plan = make_plan(text)
+    found = train(plan, 2)
+    x, y = plan.dataset.train.x * (1 / 255), plan.dataset.train.y.astype(int)
+    network, losses = by_hand(text, x, y, 16, 2)
+    np.testing.assert_allclose(found, losses, rtol=1e-11, atol=1e-13)
+    assert list(network.named_parameters()) == list(plan.network.named_parameters())
+    for mine, theirs in zip(plan.network.parameters(), network.parameters(), strict=True):
+        np.testing.assert_allclose(mine.data, theirs.data, rtol=1e-10, atol=1e-12)
+    verify(plan.layout.steps)
+    verify_memory(plan.layout.steps, plan.layout.values)
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
+def test_the_gradients_are_those_of_finite_differences(model: str) -> None:
+    network = build_network(compiled(doubles(model)).program.lanes[0]).eval()
+    x = np.random.default_rng(0).random((3, 784))
+    x[:, 6:] = 0
+    report = nn.check_gradients(network, nn.CrossEntropyLoss(), x, np.array([1, 0, 3]))
+    assert report.error < 1e-7
+
+
+def test_a_layer_that_reads_further_values_trains_in_plans_and_by_hand(plus: type[Layer]) -> None:
+    text = doubles(PLUS)
+    plan = make_plan(text)
+    found = train(plan, 2)
+    x, y = plan.dataset.train.x * (1 / 255), plan.dataset.train.y.astype(int)
+    network, losses = by_hand(text, x, y, 16, 2)
+    np.testing.assert_allclose(found, losses, rtol=1e-11)
+    for mine, theirs in zip(plan.network.parameters(), network.parameters(), strict=True):
+        np.testing.assert_allclose(mine.data, theirs.data, rtol=1e-10, atol=1e-12)
+    report = nn.check_gradients(network, nn.CrossEntropyLoss(), x[:2], y[:2])
+    assert report.error < 1e-7
+    verify_memory(plan.layout.steps, plan.layout.values)
+
+
+def test_lanes_that_share_a_loop_have_the_bits_of_lanes_alone(plus: type[Layer]) -> None:
+    for model in (SKIP, PLUS):
+        text = spec(model, race="p { SGD(lr=0.1) }; q { SGD(lr=0.05) }; r { seed = 3; SGD(lr=0.1) }")
+        together, alone = run(text), run(text, ways=ALONE)
+        for name in ("p", "q", "r"):
+            assert together.lanes[name].history == alone.lanes[name].history
+
+
+def test_a_layer_reads_what_its_argument_names_and_says_what_does_not_fit(plus: type[Layer]) -> None:
+    layer = plus(value="a", times="b")
+    assert (layer.reads(), layer.read()) == (("value", "times"), ("a", "b"))
+    one = np.ones((2, 3))
+    np.testing.assert_array_equal(layer(one, 2 * one, 3 * one), 7 * one)
+    with pytest.raises(ValueError, match=r"Plus also reads 'a', 'b': in a `Sequential`"):
+        layer(one)
+    with pytest.raises(ShapeError, match="`times` has the shape"):
+        layer(one, one, np.ones((2, 4)))
+    with pytest.raises(ValueError, match="Linear reads no values besides x"):
+        nn.Linear(3, 3)(one, one)
+    with pytest.raises(ValueError, match=r"From\('a'\) in this Concat reads a value by its name"):
+        nn.Concat(a=[nn.From("a")], b=[])(one)
+    with pytest.raises(ValueError, match="from1 reads 'a', but no earlier layer has that name"):
+        nn.Sequential(nn.From("a"), nn.Linear(3, 3))(one)
+
+
+def test_the_network_in_python_sums_the_gradients_of_all_readers() -> None:
+    network = nn.Sequential().add(nn.Linear(3, 3), "a").add(nn.Tanh()).add(nn.Add(p=[], q=[nn.From("a")]))
+    network.add(nn.Concat(p=[], q=[nn.From("input")]))
+    x = np.random.default_rng(0).normal(size=(2, 3))
+    a = x @ network["a"].weight.data + network["a"].bias.data
+    np.testing.assert_allclose(network(x), np.concatenate([np.tanh(a) + a, x], axis=1), rtol=1e-14)
+    assert network.output_shape((3,)) == (6,)
+    grad = np.ones((2, 6))
+    da = 2 - np.tanh(a) ** 2
+    np.testing.assert_allclose(network.backward(grad), da @ network["a"].weight.data.T + 1, rtol=1e-13)
+    np.testing.assert_allclose(network["a"].weight.grad, x.T @ da, rtol=1e-13)
+
+
+FAULTS = {
+    "an unknown name": ("Linear(9); from(code); Linear(10)", "NN201", "code", "no layer or input `code`"),
+    "a misspelt name": (
+        "code: Linear(9); Tanh; add { p { }; q { from(cod) } }; Linear(10)",
+        "NN201",
+        "cod",
+        "no layer",
+    ),
+    "a value further down": ("Linear(9); add { p { }; q { from(c) } }; c: Linear(10)", "NN203", "c", "further down"),
+    "a value that is not finished": (
+        "r: residual { Linear(784); add { p { }; q { from(r) } } }; Linear(10)",
+        "NN203",
+        "r",
+        "not finished",
+    ),
+    "a repeated layer": (
+        "h: Linear(9) * 2; Linear(9); add { p { }; q { from(h) } }; Linear(10)",
+        "NN203",
+        "h",
+        "repeated",
+    ),
+    "a value that is not used": (
+        "a: Linear(9); Linear(8); from(a); Linear(10)",
+        "NN203",
+        "Linear(8)",
+        "`Linear2` is not used",
+    ),
+    "a value that a composition does not use": (
+        "a: Linear(9); Linear(8); add { p { from(a) }; q { from(a); Tanh } }; Linear(10)",
+        "NN203",
+        "Linear(8)",
+        "not used",
+    ),
+    "shapes that do not fit": (
+        "a: Linear(9); Linear(8); add { p { }; q { from(a) } }; Linear(10)",
+        "NN401",
+        "q",
+        "branch `q` outputs 9 features",
+    ),
+    "a number": ("a: Linear(9); from(3); Linear(10)", "NN301", "3", "the name of a layer above"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_faults_are_reported_where_they_are(case: str) -> None:
+    model, code, at, words = FAULTS[case]
+    found = [d for d in check(Source("s.nn", spec(model))).diagnostics if d.severity == "error"]
+    assert [(d.code, d.span.text.split(" {")[0]) for d in found] == [(code, at)]
+    assert words in f"{found[0].message} {found[0].help}"
+
+
+def test_names_in_a_block_are_those_of_the_block_first() -> None:
+    model = "block B(n) { a: Linear(n); Tanh; Linear(n); add { p { }; q { from(a) } } }\n"
+    text = model + spec(
+        "a: Linear(9); B(7); u: B(6); Linear(9); add { p { }; q { from(a) } };"
+        " concat { x { }; y { from(u) }; z { from(B1.a) } }; Linear(10)"
+    )
+    nodes = [node for layer in compiled(text).program.lanes[0].layers for node in layer.walk() if node.reads]
+    assert [node.reads for node in nodes] == [("B1.a",), ("u.a",), ("a",), ("u.add1",), ("B1.a",)]
+    assert compiled(text).program.lanes[0].layers[-1].incoming == (9 + 6 + 7,)
