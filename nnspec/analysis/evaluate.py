@@ -242,6 +242,7 @@ def _evaluation(
         loss, metrics = plan.test()
         tables = plan.tables()
         pairs = list(plan.outputs())
+    in_order = np.argsort(plan.data.test_samples)
     names = [name for name in figure_names(experiment) if name.startswith("test_")]
     return Evaluation(
         lane=lane,
@@ -249,8 +250,8 @@ def _evaluation(
         figures=dict(zip(names, (loss, *metrics), strict=True)),
         recorded={} if given else final,
         tables=tables,
-        outputs=in_units(np.concatenate([outputs for outputs, *_ in pairs]), scaling_of(arrays, "target")),
-        losses=np.fromiter(_each(plan.loss, pairs), np.float64),
+        outputs=in_units(np.concatenate([outputs for outputs, *_ in pairs])[in_order], scaling_of(arrays, "target")),
+        losses=np.fromiter(_each(plan.loss, pairs), np.float64)[in_order],
         dataset=dataset,
         classes=experiment.classes if experiment.loss.part.decides else None,
         status=status,

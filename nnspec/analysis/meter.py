@@ -102,7 +102,7 @@ class Meter:
     """Measures the loss at any weights of a network, always on the same training samples."""
 
     def __init__(self, experiment: Experiment, dataset: Dataset) -> None:
-        train = replace(experiment.train, batch=_BATCH)
+        train = replace(experiment.train, batch=_BATCH, carry_state=False)  # its samples are not consecutive
         experiment = replace(experiment, train=train, metrics=())
         layout = lay_out(experiment)
         trained, _ = divide(train, experiment.seed, dataset.train.y, dataset.facts.validation)

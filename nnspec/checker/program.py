@@ -122,6 +122,8 @@ class TrainSettings:
     """Whether samples are shuffled anew in every epoch."""
     drop_last: bool = False
     """Whether to drop the last batch if it is incomplete."""
+    carry_state: Annotated[bool, Also("stateful", "truncated_bptt", "tbptt", "keep_state", "carry_hidden")] = False
+    """Whether each row of a batch continues the same row of the previous one, in recurrent layers."""
     validation: Annotated[
         float | Validation,
         Range(low=0, high=1, open_high=True),
@@ -187,6 +189,8 @@ class TrainSettings:
         for name in ("augment", "penalty", "freeze", "standardise", "standardise_target"):
             if isinstance(getattr(self, name), (list, tuple)):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.carry_state:
+            object.__setattr__(self, "shuffle", False)
         frozen = self.freeze
         object.__setattr__(self, "freeze", (frozen,) if isinstance(frozen, str) else frozen or None)
 

@@ -70,6 +70,7 @@ class Batches:
         self._prepared_in = prepared_in(experiment)
         self._known: dict[tuple[int, _Rows], _Places] = {}
         self._order, self._held_out = self._split(self._whole.y)
+        self._tested = self._in_turn(np.arange(len(self._test.y)))
         self.target_scaling = target_scaling
         """Shift and scale of each number of a target, if targets are scaled."""
         if experiment.train.target_scalers:
@@ -124,16 +125,25 @@ class Batches:
         """The number of test samples."""
         return len(self._test.y)
 
+    @property
+    def test_samples(self) -> NDArray[Any]:
+        """The test samples, as indices into the data, in the order in which they are evaluated."""
+        return self._tested
+
     def _split(self, labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Store the order of an epoch and the held-out samples."""
         trained, chosen = divide(self._train_settings, self._seed, labels, self._dataset.facts.validation)
         held_out = self._buffers["held_out"][: len(chosen)] if len(chosen) else chosen
-        held_out[...] = chosen
+        held_out[...] = self._in_turn(chosen)
         order = self._buffers["order"][: len(trained)]
-        order[...] = trained
+        order[...] = self._in_turn(trained, drop=self._train_settings.drop_last)
         if self._train_settings.shuffle:
             self._buffers["ramp"][: len(trained)] = trained
         return order, held_out
+
+    def _in_turn(self, samples: NDArray[Any], *, drop: bool = False) -> NDArray[Any]:
+        """Return samples in the order in which batches take them, if they are not shuffled."""
+        return in_streams(samples, self._batch, drop=drop) if self._train_settings.carry_state else samples
 
     def _standardise_targets(self) -> None:
         """Store targets minus their mean, for metrics, and the factors that convert to the loss's scale and back."""
@@ -226,6 +236,9 @@ class Batches:
         """Load the test samples, batch by batch, and yield the size of each batch."""
         for start in range(0, len(self._test.y), self._batch):
             part = slice(start, min(start + self._batch, len(self._test.y)))
+            if self._train_settings.carry_state:
+                yield self._gather(self._tested[part], self._test)
+                continue
             rows = part.stop - part.start
             places = self._places(rows, self._test)
             np.copyto(places.stored, self._test.x[part])
@@ -278,6 +291,23 @@ class Batches:
             np.copyto(targets, labels.reshape(targets.shape))
         if self.target_scaling is not None:
             np.multiply(targets, self._buffers["target_factor"], out=targets)
+
+
+def in_streams(samples: NDArray[Any], batch: int, *, drop: bool = False) -> NDArray[Any]:
+    """Return consecutive samples in an order in which each row of a batch continues the same row of the previous one.
+
+    The samples are cut into `batch` runs, one for each row, that differ by at most one sample, the longer ones first:
+    if a last batch is incomplete, it continues the first rows. With `drop`, all runs have the same length, and the
+    samples that remain are the last of all.
+    """
+    length, more = divmod(len(samples), batch)
+    if drop:
+        whole = length * batch
+        return np.concatenate([in_streams(samples[:whole], batch), samples[whole:]])
+    rows = np.arange(batch)
+    starts = rows * length + np.minimum(rows, more)
+    places = (starts + np.arange(length + 1)[:, None]).reshape(-1)[: len(samples)]
+    return samples[places]
 
 
 @dataclass(frozen=True)

@@ -234,6 +234,9 @@ def _vectors(layout: Layout, *, decays: bool) -> Iterator[Buffer]:
     for i, layer in enumerate(layout.layers):
         for name, shape in layer.node.geometry.state.items():
             yield Buffer(f"layer{i}.{name}", "state of layers", shape, layout.dtype)
+        for node in layer.node.walk() if experiment.train.carry_state else ():
+            for name, shape in node.geometry.carried.items():  # before and after a batch
+                yield Buffer(carried_name(node, name), "state of layers", (2, layout.batch, *shape), layout.dtype)
     arguments = experiment.optimizer.values()
     for slot in optimizer.state_slots(arguments):
         yield Buffer(f"optimizer.{slot}", "optimizer", size, layout.dtype)
@@ -246,6 +249,11 @@ def _vectors(layout: Layout, *, decays: bool) -> Iterator[Buffer]:
     if experiment.train.constraint is not None:
         shapes = [shape for layer in layout.layers for _, shape in layer.parameters.values()]
         yield Buffer("constraint", "optimizer", (max(units(shape)[0] for shape in shapes),), layout.dtype)
+
+
+def carried_name(node: LayerNode, name: str) -> str:
+    """Name the buffer of a state that a layer carries from batch to batch."""
+    return f"carried.{node.name}.{name}"
 
 
 def _batch(layout: Layout) -> Iterator[Buffer]:

@@ -278,7 +278,7 @@ class Loop:
             source.shuffle(epoch)
         for plan in self._active:
             plan.epoch = epoch
-            plan.begin_metrics()
+            plan.begin_pass()
         self._let_go_on(self._active)
         self._shuffling = time.perf_counter() - started
 
@@ -348,7 +348,7 @@ class Loop:
     def _measure(self, samples: str) -> list[tuple[float, tuple[float, ...]]]:
         means = [Mean() for _ in self.plans]
         for plan in self._going:
-            plan.begin_metrics()
+            plan.begin_pass()
             plan.full_network.eval()
         batches = (source.validation() if samples == "validation" else source.test() for source in self._sources)
         for rows, *_ in zip(*batches, strict=True):

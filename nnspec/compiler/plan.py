@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, LayerNode
 from nnspec.compiler.batches import Batches
-from nnspec.compiler.layout import Layout
+from nnspec.compiler.layout import Layout, carried_name
 from nnspec.compiler.narrowing import Narrowing, may_narrow
 from nnspec.compiler.preparing import learned_by_loss
 from nnspec.data.source import Dataset
@@ -156,7 +156,7 @@ class Plan:
         self._trust_ids()
         self.epoch = 0
         self._seconds = 0.0
-        self.begin_metrics()
+        self.begin_pass()
         self.watch: Callable[[float], None] | None = None
         """Called with the loss, before the update, on the last batch of an epoch and when the loss is not finite: the
         gradients are then as the backward pass left them.
@@ -200,11 +200,19 @@ class Plan:
         return list(self.layout.tensors)
 
     def _keep_state(self) -> None:
-        """Move the layers' other state (running means, say) to buffers of the plan."""
+        """Move the layers' other state (running means, say) to buffers of the plan, and find those of the states that
+        are carried from batch to batch, by layer.
+        """
         for i, (layer, place) in enumerate(zip(self.full_network.layers, self.layout.layers, strict=True)):
             declared = place.node.geometry.state
             ensure(layer.state().keys() == declared.keys(), f"{place.node.name}: state differs from its geometry")
             layer.keep_state({name: self.buffers[f"layer{i}.{name}"] for name in declared})
+        nodes = [node for layer in self.experiment.layers for node in layer.walk() if node.geometry.carried]
+        self._carried = {
+            node.name: {name: self.buffers[carried_name(node, name)] for name in node.geometry.carried}
+            for node in nodes
+            if self.experiment.train.carry_state
+        }
 
     def _make_narrowing(self) -> Narrowing | None:
         """Exclude the weights of features that are always zero, if there are any."""
@@ -250,6 +258,7 @@ class Plan:
 
     def release(self) -> None:
         """Release the network: its layers allocate their own arrays again, and are no longer in training mode."""
+        self.end_sequences()
         for layer in self.layers.values():
             layer.lend({})
             layer.trains = True
@@ -356,10 +365,23 @@ class Plan:
         if self.watch is not None and (number == self.batches - 1 or not math.isfinite(loss)):
             self.watch(loss)
 
-    def begin_metrics(self) -> None:
-        """Reset the metrics."""
+    def begin_pass(self) -> None:
+        """Begin a pass over samples: reset the metrics and the states that layers carry from batch to batch."""
         for metric in self.metrics:
             metric.begin()
+        self.begin_sequences()
+
+    def begin_sequences(self) -> None:
+        """Carry states from batch to batch from now on, if the experiment does; they begin at zero."""
+        for name, arrays in self._carried.items():
+            self.layers[name].carry(arrays)
+            for array in arrays.values():
+                array.fill(0)
+
+    def end_sequences(self) -> None:
+        """Let layers begin every sample anew: until the next pass, others may use the network."""
+        for name in self._carried:
+            self.layers[name].carry({})
 
     # Evaluation
 
@@ -379,6 +401,7 @@ class Plan:
         """
         loop = self.loop.alone(self)
         self.full_network.eval()
+        self.begin_sequences()
         for rows in self.data.test():
             loop.forward(rows)
             views = loop.views(rows)
@@ -393,6 +416,7 @@ class Plan:
         """
         loop, count = self.loop.alone(self), 0
         self.full_network.eval()
+        self.begin_sequences()
         for rows in self.data.trained(most):
             loop.forward(rows, look)
             count += rows

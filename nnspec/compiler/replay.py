@@ -139,7 +139,7 @@ class Replay:
         self._orders = {
             "train": source.order,
             "validation": np.array(source.held_out_samples),
-            "test": np.arange(source.tested),
+            "test": source.test_samples.copy(),
         }
         """The training, held-out and test samples, as indices into the data."""
         self._moves: list[Instruction] | None = None
@@ -253,6 +253,7 @@ class Replay:
         """Record a batch of one size."""
         plan = self._plan
         (plan.full_network.train if samples == "train" else plan.full_network.eval)()
+        plan.begin_sequences()
         try:
             plan.data.shuffle(plan.epoch)
             acts = [*self._acts(rows, samples, order)]
@@ -364,8 +365,8 @@ class Replay:
                 for run in (partial(_called, acts), partial(self._replayed, program, _Act.rehearse)):
                     kept.restore()
                     self._plan.data.shuffle(self._plan.epoch)
+                    self._plan.begin_pass()
                     kept.spoil(program.made)
-                    self._plan.begin_metrics()
                     figures = {"loss": float(run()).hex(), "metrics": repr(self._tallies())}
                     seen.append(figures | kept.digests())
                 self._plan.full_network.train()
@@ -375,7 +376,7 @@ class Replay:
         finally:
             self._plan.full_network.train()
             kept.restore()
-            self._plan.begin_metrics()
+            self._plan.begin_pass()
         self._checked = True
         return ""
 
@@ -400,7 +401,7 @@ class Replay:
         plan = self._plan
         plan.epoch = epoch
         plan.data.shuffle(epoch)
-        plan.begin_metrics()
+        plan.begin_pass()
         plan.narrow(True)
         return self._batches(epoch)
 
@@ -482,7 +483,7 @@ class Replay:
         """Return the mean loss and each metric over the held-out samples or the test samples."""
         plan, order, mean = self._plan, self._orders[samples], Mean()
         plan.narrow(False)
-        plan.begin_metrics()
+        plan.begin_pass()
         plan.full_network.eval()
         for start in range(0, len(order), plan.layout.batch):
             rows = min(plan.layout.batch, len(order) - start)
@@ -586,6 +587,9 @@ class _Kept:
         pattern = np.random.default_rng(0).normal(0, 0.2, min(_PATTERN, weights.size)).astype(weights.dtype)
         for start in range(0, weights.size, _PATTERN):
             weights[start : start + _PATTERN] = pattern[: weights.size - start]
+        for name, array in self._arrays.items():
+            if name.startswith("carried."):
+                array.fill(0.5)
         brought = [self._arrays[name] for name in _BROUGHT if name in self._arrays]
         rooms = [array for name, array in self._arrays.items() if name == "pool" or name.startswith("buffer")]
         for array in (*brought, *rooms):

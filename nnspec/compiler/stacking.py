@@ -21,7 +21,7 @@ processor's caches, and stacking slows them down.
 TOUCHED = ("parameters", "gradients", "values")
 FREE = {"epochs", "early_stop", "clip_norm", "clip_value", "penalty", "constraint", "repeats", "freeze", "accumulate"}
 """Settings of `train` that may differ between the lanes of a stack, because each lane applies its own."""
-COMMON = {"batch", "shuffle", "drop_last", "validation", "stratify", "target", "standardise", "augment"}
+COMMON = {"batch", "shuffle", "drop_last", "carry_state", "validation", "stratify", "target", "standardise", "augment"}
 """Settings that must be the same for all lanes. A lane that uses any other setting is trained alone."""
 
 

@@ -223,6 +223,7 @@ class ArraySource(DataSource):
             test,
             validation=validation,
             shuffled=split and test > 0 and self.shuffle,
+            ordered=not (split and test > 0 and (self.shuffle or self.stratify)),
             stored=stored_as(samples, self.ids),
             tokens=self.ids or 0,
             padding=self.padding,

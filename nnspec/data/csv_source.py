@@ -221,6 +221,7 @@ class CSV(DataSource):
             remarks=(*table.remarks,),
             validation=held_out,
             shuffled=self.shuffle,
+            ordered=not (self.shuffle or self.stratify),
             columns=fields_of((column.name, column.width) for column in table.features),
             target_names=() if classes else self.targets,
         )

@@ -143,9 +143,10 @@ class Given(ArraySource):
         if self.ids is not None:
             header = Header("<i8", (self.samples, *self.shape))
             shape, stored = self._arrange_ids(header, "`features`").shape, stored_as(header, self.ids)
-            return Facts(shape, self.classes, self.samples, test, stored, target, tokens=self.ids)
+            return Facts(shape, self.classes, self.samples, test, stored, target, tokens=self.ids, ordered=True)
         stored = "uint8" if self.divisor == 255 else "float64"
-        return Facts(self.shape, self.classes, self.samples, test, stored, target, axes=self.axes or ())
+        axes = self.axes or ()
+        return Facts(self.shape, self.classes, self.samples, test, stored, target, axes=axes, ordered=True)
 
     def _refuse_missing_cells(self, data: GivenData) -> None:
         """Raise FileFault for a missing cell of a table, with its column."""

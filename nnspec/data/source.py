@@ -129,6 +129,8 @@ class Facts:
     """How many of the training samples, the last ones, are for validation."""
     shuffled: bool = field(default=False, compare=False)
     """Whether the training samples are in no particular order, since they were shuffled before they were split."""
+    ordered: bool = field(default=False, compare=False)
+    """Whether samples are in the order of a text or a file, so that each may continue the one before it."""
     weighted: bool = False
     """Whether samples have weights."""
     padding: int | None = None

@@ -81,6 +81,7 @@ class Text(DataSource):
             target=(self.context,),
             tokens=len(alphabet),
             predicts_next=True,
+            ordered=not self._copies,
         )
 
     def load(self, access: Access) -> Dataset:

@@ -96,6 +96,7 @@ class Progress:
     def add(self, seconds: float, figures: Mapping[str, float]) -> None:
         """Add a completed epoch."""
         plan, done = self._plan, self.done + 1
+        plan.end_sequences()
         rate = plan.optimizer.lr if plan.optimizer.schedule is not None else None
         order = next_digest(self.records[-1].order if self.records else "", plan.data.order)
         record = EpochRecord(figures, seconds, rate, order, tensor_digests(plan), self._monitor.gradients)

@@ -24,7 +24,15 @@ from torch import nn
 from torch.nn import functional
 
 HERE = Path(__file__).parent
-FAMILIES = ("layers_*.py", "losses_*.py", "trajectories_*.py", "schedules_*.py", "weighted_means.py", "axes.py")
+FAMILIES = (
+    "layers_*.py",
+    "losses_*.py",
+    "trajectories_*.py",
+    "schedules_*.py",
+    "weighted_means.py",
+    "axes.py",
+    "sequences.py",
+)
 """Modules of their own: those of layers have `layer_rows()`, others `content()`, all of what stands in their file."""
 Tensor = torch.Tensor
 

@@ -68,6 +68,8 @@ class Geometry:
     work: Mapping[str, Work] = field(default_factory=lambda: MappingProxyType({}))
     state: Mapping[str, Shape] = field(default_factory=lambda: MappingProxyType({}))
     """The state of the layer besides its parameters, in the network's dtype: running means and variances, say."""
+    carried: Mapping[str, Shape] = field(default_factory=lambda: MappingProxyType({}))
+    """What `train.carry_state` carries from each sample to the sample in the same row of the next batch."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle read-only mappings, which Python cannot pickle, as dicts, and restore them."""
@@ -165,6 +167,7 @@ class Layer(Part, Borrower):
     """Draw no new random numbers: the gradient check needs the same function at every step."""
     converts_arguments = True
     _state = _NO_STATE
+    _carried = _NO_STATE
     _fits = _NOT_SEEN
     """The shapes of what it reads that were last checked successfully."""
 
@@ -265,6 +268,13 @@ class Layer(Part, Borrower):
         for name, array in arrays.items():
             np.copyto(array, self._state[name])
         self._state = {**self._state, **arrays}
+
+    def carry(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """From now on, begin each sample with the final state of the same row in the previous batch: one array `(2,
+        rows, *shape)` for each entry of `Geometry.carried`, where forward keeps the states before ([0]) and after ([1])
+        the batch. Without arrays, each sample begins anew. No gradient passes from batch to batch.
+        """
+        self._carried = arrays
 
     @property
     def noise(self) -> Generator | None:

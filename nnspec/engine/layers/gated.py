@@ -28,6 +28,7 @@ class LSTM(Recurrent):
     spec_name = "LSTM"
     also = ("LongShortTermMemory",)
     gates = merged = 4
+    states = ("hidden", "cells")
     flops_each = 29
 
     _kept: tuple[NDArray[Any], ...] = kept()
@@ -53,18 +54,23 @@ class LSTM(Recurrent):
         self._kept = gates, cells, tanh_cells
         np.copyto(gates, products)
         recurrent, weights, term = self._of_gates(dtype), self._weights(), self._of_step("term", dtype)
+        before, cell = self._first
         for step, a in enumerate(gates):
-            if step:
-                np.matmul(hidden[step - 1], weights, out=recurrent)
+            if before is not None:
+                np.matmul(before, weights, out=recurrent)
                 np.add(a, recurrent, out=a)
             sigmoid(a[:2])
             np.tanh(a[2], out=a[2])
             sigmoid(a[3])
             c = np.multiply(a[0], a[2], out=cells[step])
-            if step:
-                np.add(c, np.multiply(a[1], cells[step - 1], out=term), out=c)
+            if cell is not None:
+                np.add(c, np.multiply(a[1], cell, out=term), out=c)
             np.tanh(c, out=tanh_cells[step])
-            np.multiply(a[3], tanh_cells[step], out=hidden[step])
+            before, cell = np.multiply(a[3], tanh_cells[step], out=hidden[step]), c
+
+    def _last_states(self) -> tuple[NDArray[Any], ...]:
+        """The last h and the last c."""
+        return (*super()._last_states(), self._kept[1][-1])
 
     def _run_back(self, arriving: NDArray[Any], hidden: NDArray[Any], rows: NDArray[Any]) -> None:
         dtype, (gates, cells, tanh_cells) = hidden.dtype, self._kept
@@ -87,16 +93,17 @@ class LSTM(Recurrent):
             np.multiply(slope[3], dh, out=slope[3])
             np.multiply(slope[0], dc, out=slope[0])
             np.multiply(slope[2], dc, out=slope[2])
-            if not step:
+            before = cells[step - 1] if step else self._first[1]
+            if before is None:
                 slope[1].fill(0)
-                np.copyto(by_gates[0], slope)
-                return
-            np.multiply(slope[1], cells[step - 1], out=slope[1])
-            np.multiply(slope[1], dc, out=slope[1])
-            np.multiply(dc, gates[step, 1], out=dc)
+            else:
+                np.multiply(slope[1], before, out=slope[1])
+                np.multiply(slope[1], dc, out=slope[1])
             np.copyto(by_gates[step], slope)
-            np.matmul(rows[step], back, out=dh)
-            np.add(dh, arriving[step - 1], out=dh)
+            if step:
+                np.multiply(dc, gates[step, 1], out=dc)
+                np.matmul(rows[step], back, out=dh)
+                np.add(dh, arriving[step - 1], out=dh)
 
 
 class GRU(Recurrent):
@@ -134,19 +141,20 @@ class GRU(Recurrent):
         np.copyto(gates, products)
         np.copyto(lifts, 0 if self.bias_hh is None else self.bias_hh.data[2 * self.hidden_size :])
         recurrent, weights, term = self._of_gates(dtype), self._weights(), self._of_step("term", dtype)
+        (before,) = self._first
         for step, (h, lift) in enumerate(zip(hidden, lifts, strict=True)):
             both, new = gates[step, :2], gates[step, 2]
-            if step:
-                np.matmul(hidden[step - 1], weights, out=recurrent)
+            if before is not None:
+                np.matmul(before, weights, out=recurrent)
                 np.add(both, recurrent[:2], out=both)
                 np.add(lift, recurrent[2], out=lift)
             sigmoid(both)
             np.add(new, np.multiply(both[0], lift, out=term), out=new)
             np.tanh(new, out=new)
             # n + z (h − n)
-            np.subtract(hidden[step - 1], new, out=h) if step else np.negative(new, out=h)
+            np.subtract(before, new, out=h) if before is not None else np.negative(new, out=h)
             np.multiply(h, both[1], out=h)
-            np.add(h, new, out=h)
+            before = np.add(h, new, out=h)
 
     def _run_back(self, arriving: NDArray[Any], hidden: NDArray[Any], rows: NDArray[Any]) -> None:
         dtype, (gates, lifts) = hidden.dtype, self._kept
@@ -165,7 +173,8 @@ class GRU(Recurrent):
             sigmoid_slope(gates[step, :2], slope[:2])
             np.multiply(slope[0], lifts[step], out=slope[0])
             np.multiply(slope[0], slope[2], out=slope[0])
-            np.subtract(hidden[step - 1], new, out=term) if step else np.negative(new, out=term)
+            before = hidden[step - 1] if step else self._first[0]
+            np.subtract(before, new, out=term) if before is not None else np.negative(new, out=term)
             np.multiply(slope[1], term, out=slope[1])
             np.multiply(slope[1], dh, out=slope[1])
             np.copyto(by_gates[step], slope)

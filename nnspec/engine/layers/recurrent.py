@@ -47,6 +47,8 @@ class Recurrent(Layer):
     """The number of columns per hidden unit."""
     merged: ClassVar[int]
     """The number of gates, counted from the first, to which both biases are simply added."""
+    states: ClassVar[tuple[str, ...]] = ("hidden",)
+    """What is passed on from step to step."""
     flops_each: ClassVar[int]
     """FLOPs per hidden unit and step besides the products; an exponential or a hyperbolic tangent counts as one."""
 
@@ -62,6 +64,8 @@ class Recurrent(Layer):
     _hidden: NDArray[Any] | None = kept()
     _reverse: Recurrent | None = kept()
     """The layer that reads the sequence from its end."""
+    _first: tuple[NDArray[Any] | None, ...] = kept()
+    """The states before the first step, `(B, hidden)` each; None if they are zero."""
 
     def __post_init__(self, dtype: str, rng: Generator | None) -> None:
         draw, bound, width = rng or default_generator(), 1 / sqrt(self.hidden_size), self.gates * self.hidden_size
@@ -114,6 +118,7 @@ class Recurrent(Layer):
             parameters=parameters,
             inferred={"in_features": arriving},
             work=work,
+            carried={} if arguments["bidirectional"] else dict.fromkeys(cls.states, (hidden,)),
         )
 
     @classmethod
@@ -182,7 +187,13 @@ class Recurrent(Layer):
             np.copyto(self._bias, self.bias_ih.data)
             np.add(self._bias[:merged], self.bias_hh.data[:merged], out=self._bias[:merged])
             np.add(rows, self._bias, out=rows)
+        carried = [self._carried[name][:, :batch] for name in self.states if name in self._carried]
+        for before, after in carried:
+            np.copyto(before, after)
+        self._first = tuple(before for before, _ in carried) or (None,) * len(self.states)
         self._run(self._by_gates(rows), hidden)
+        for (_, after), state in zip(carried, self._last_states(), strict=False):
+            np.copyto(after, state)
         np.copyto(y, hidden.transpose(1, 0, 2) if self.return_sequences else hidden[-1])
         return y
 
@@ -206,7 +217,12 @@ class Recurrent(Layer):
             np.matmul(flat, self.weight_ih.data.T, out=rows_of_places(passed))
         self._turn_to_state(self._by_gates(rows))
         self._sum(flat, self.bias_hh)
-        if places > 1:
+        first = self._first[0]
+        if first is not None:  # the states before each step, in memory that is no longer needed
+            np.copyto(arriving[0], first)
+            np.copyto(arriving[1:], hidden[:-1])
+            np.matmul(rows_of_places(arriving).T, flat, out=self.weight_hh.grad)
+        elif places > 1:
             np.matmul(rows_of_places(hidden[:-1]).T, rows_of_places(rows[1:]), out=self.weight_hh.grad)
         else:
             self.weight_hh.grad.fill(0)
@@ -219,6 +235,10 @@ class Recurrent(Layer):
     def _run_back(self, arriving: NDArray[Any], hidden: NDArray[Any], rows: NDArray[Any]) -> None:
         """Fill `rows` `(T, B, gates·hidden)` with dL/d(x W_ih + b_ih), from dL/dy of all steps."""
         raise NotImplementedError
+
+    def _last_states(self) -> tuple[NDArray[Any], ...]:
+        """Return the states after the last step, in the order of `states`."""
+        return (saved(self._hidden, self)[-1],)
 
     def _turn_to_state(self, slopes: NDArray[Any]) -> None:
         """Turn dL/d(x W_ih + b_ih) into dL/d(h W_hh + b_hh): they are equal if both are added."""
@@ -247,13 +267,12 @@ class Recurrent(Layer):
         return self.work_array(name, (self._places[1], self.hidden_size), dtype)
 
     def _of_gates(self, dtype: Any) -> NDArray[Any]:
-        """The work array of products with the state, `(gates, B, hidden)`."""
-        batch = self._places[1]
-        if self._places[0] == 1:
-            return np.empty((self.gates, 0, self.hidden_size), dtype)
-        return self.work_array("recurrent", (batch, self.gates * self.hidden_size), dtype).reshape(
-            self.gates, batch, -1
-        )
+        """The work array of products with the state, `(gates, B, hidden)`. For a single step, it is that of the
+        products with the input, which `_run` has copied by then.
+        """
+        (places, batch), width = self._places, self.gates * self.hidden_size
+        array = self.work_array("recurrent", (batch, width), dtype) if places > 1 else self._array("rows", width, dtype)
+        return array.reshape(self.gates, batch, -1)
 
     def _by_gates(self, rows: NDArray[Any]) -> NDArray[Any]:
         """A view of `(T, B, gates·hidden)` as `(T, gates, B, hidden)`."""
@@ -290,15 +309,16 @@ class RNN(Recurrent):
 
     def _run(self, products: NDArray[Any], hidden: NDArray[Any]) -> None:
         np.copyto(hidden, products[:, 0])
-        recurrent = self._of_gates(hidden.dtype)[0]
-        for step, h in enumerate(hidden):
-            if step:
-                np.matmul(hidden[step - 1], self.weight_hh.data, out=recurrent)
+        recurrent, (before,) = self._of_gates(hidden.dtype)[0], self._first
+        for h in hidden:
+            if before is not None:
+                np.matmul(before, self.weight_hh.data, out=recurrent)
                 np.add(h, recurrent, out=h)
             if self.activation == "tanh":
                 np.tanh(h, out=h)
             else:
                 np.maximum(h, 0, out=h)
+            before = h
 
     def _run_back(self, arriving: NDArray[Any], hidden: NDArray[Any], rows: NDArray[Any]) -> None:
         if self.activation == "tanh":
