@@ -178,9 +178,7 @@ class ArraySource(DataSource):
             if count < (2 if split and self.test and pair is parts.train else 1):
                 have = "there is only one sample" if count else "no sample is left"
                 raise FileFault(f"{have} in `{pair.x.key}`: too few to train on", argument=pair.x.argument)
-        train, test = (
-            (shares(counts[0], self.test) if self.test else (counts[0], 0)) if split else (counts[0], counts[-1])
-        )
+        train, test = shares(counts[0], self.test) if split else (counts[0], counts[-1])
         validation = counts[1] if parts.validation is not None else 0
         if self.padding is not None and (self.ids is None or self.padding >= self.ids):
             what = "names an id, and these samples are no ids" if self.ids is None else f"is none of {self.ids:,} ids"

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from nnspec.data.digit_strokes import BOX, FORMS, SCALE
 from nnspec.data.source import Access, Dataset, DataSource, Facts, Split
+from nnspec.data.splitting import TestCount
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Count, Range
 
@@ -81,7 +82,7 @@ class Digits(DataSource):
     spec_name = "Digits"
 
     train: Count = 2000
-    test: Count = 500
+    test: TestCount = 500
     _: KW_ONLY
     seed: Annotated[int, Range(low=0)] = 0
 

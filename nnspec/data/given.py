@@ -14,6 +14,7 @@ from nnspec.data.frames import arrays_of, is_frame
 from nnspec.data.labels import Labels
 from nnspec.data.memory import GivenData, as_array, kind_of, or_near
 from nnspec.data.source import Access, DataError, Dataset, DataUnavailable, Facts, FileFault, Remark, fields_of
+from nnspec.data.splitting import Share
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, Count, Range
 
@@ -46,7 +47,7 @@ class Given(ArraySource):
     _: KW_ONLY
     targets: Annotated[Count | None, Also("outputs", "n_targets", "n_outputs")] = None
     samples: Annotated[Count, Also("n_samples", "train")] = 1000
-    test: Annotated[float, Range(low=0, high=1, open_high=True), Also("test_size", "test_split", "split")] = 0.2
+    test: Share = 0.2
 
     _data: GivenData | None = None
 

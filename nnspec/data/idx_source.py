@@ -18,6 +18,7 @@ from nnspec.data.files import digest_of
 from nnspec.data.idx import IdxArray
 from nnspec.data.labels import Labels
 from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Split
+from nnspec.data.splitting import TestCount
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, Count, FilePath
 
@@ -53,7 +54,7 @@ class IDX(DataSource):
     test_images: FilePath | None = None
     test_labels: FilePath | None = None
     train: Count | None = None
-    test: Count | None = None
+    test: TestCount | None = None
     axes: Axes = None
 
     def __post_init__(self) -> None:
@@ -131,7 +132,7 @@ def _facts(files: list[IdxArray], train: int | None, test: int | None, axes: Seq
             raise FileFault(message, argument="test" if which else "train")
         if not images.rows:
             raise FileFault(f"{file.name} contains no samples", argument=file.argument)
-        counts.append(asked or images.rows)
+        counts.append(images.rows if asked is None else asked)
     if heads[0].shape[1:] != heads[2].shape[1:] or heads[0].dtype != heads[2].dtype:
         raise FileFault(
             f"the samples of {files[2].name} differ in shape from {files[0].name}", argument=files[2].argument
@@ -168,7 +169,7 @@ def four_arrays(
 ) -> Dataset:
     """Return the data set of training images and labels, then test images and labels."""
     train_x, train_y, test_x, test_y = arrays
-    train, test = Split(train_x.reshape(facts.train, -1), train_y), Split(test_x.reshape(facts.test, -1), test_y)
+    train, test = Split(train_x.reshape(facts.train, facts.features), train_y), Split(test_x.reshape(facts.test, facts.features), test_y)
     return Dataset(
         source=source,
         facts=facts,

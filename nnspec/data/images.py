@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import warnings
@@ -217,11 +218,14 @@ class Images(DataSource):
         found = _Found(names, [], [])
         for k, name in enumerate(names):
             paths = self._images(os.path.join(folder, name), found)
-            if len(paths) < 2:
+            least = 2 if self.test else 1
+            if len(paths) < least:
                 count = f"{len(paths) or 'no'} image{'s' * (len(paths) != 1)}"
                 count += " that can be read" if self.corrupt == "skip" else ""
-                message = f"class `{shown(name)}` of {shown(folder)} has {count}, but at least 2 are needed"
-                raise FileFault(message, help=f"one is for training and one for testing; {_known_kinds()}")
+                needed = "at least 2 are needed" if self.test else "at least 1 is needed"
+                message = f"class `{shown(name)}` of {shown(folder)} has {count}, but {needed}"
+                use = "one is for training and one for testing; " if self.test else ""
+                raise FileFault(message, help=f"{use}{_known_kinds()}")
             words = np.random.PCG64([self.seed, k]).random_raw(len(paths))
             order = [paths[i] for i in np.argsort(words, kind="stable")]
             border = shares(len(paths), self.test)[0]
@@ -278,7 +282,7 @@ class _Pixels:
                 if _pillow() is None:
                     raise
                 self._broken[path] = fault.message
-        return Split(x.reshape(len(files), -1), np.array([k for _, k in files], np.int64))
+        return Split(x.reshape(len(files), math.prod(x.shape[1:])), np.array([k for _, k in files], np.int64))
 
     def _take(self, image: Any, path: str, row: NDArray[Any]) -> None:
         size, wanted = _size(image), self._facts.shape[-2:]

@@ -42,7 +42,7 @@ class _MNISTFormat(DataSource):
     reads_files = True
 
     train: Annotated[int, Range(low=1, high=60_000)] = 60_000
-    test: Annotated[int, Range(low=1, high=10_000)] = 10_000
+    test: Annotated[int, Range(low=0, high=10_000)] = 10_000
 
     def facts(self) -> Facts:
         """Shapes and counts: samples of (28, 28), ten classes."""

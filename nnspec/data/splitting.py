@@ -10,16 +10,21 @@ from nnspec.engine.part import Also, Range
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Seed", "Share", "divided", "in_turns", "shares", "shuffled"]
+__all__ = ["Seed", "Share", "TestCount", "divided", "in_turns", "shares", "shuffled"]
 
-Share = Annotated[float, Range(low=0, high=1, open_low=True, open_high=True), Also("test_size", "test_split", "split")]
-"""The fraction of the samples held out for testing."""
+Share = Annotated[float, Range(low=0, high=1, open_high=True), Also("test_size", "test_split", "split")]
+"""The fraction of the samples held out for testing; 0 for none."""
+TestCount = Annotated[int, Range(low=0)]
+"""The number of test samples; 0 for none."""
 Seed = Annotated[int, Range(low=0), Also("random_state")]
 """The seed of the order in which samples are split."""
 
 
 def shares(count: int, test: float) -> tuple[int, int]:
-    """Split a number of samples into (training, test): `test` is a fraction, rounded, with at least one sample each."""
+    """Split a number of samples into (training, test): `test` is a fraction, rounded, with at least one sample each; if
+    it is 0, there are no test samples."""
+    if not test:
+        return count, 0
     held = min(max(round(test * count), 1), count - 1)
     return count - held, held
 

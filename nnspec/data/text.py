@@ -58,7 +58,7 @@ class Text(DataSource):
         alphabet, length = remembered(self._survey, self.path, MOST_BYTES)
         train, test = shares(length, self.test)
         counts = self._windows(train), self._windows(test)
-        if not all(counts):
+        if not counts[0] or (self.test and not counts[1]):
             part, held = ("training", train) if not counts[0] else ("test", test)
             raise FileFault(
                 f"the {part} part of the text has {held:,} characters, and a window takes {self.context + 1:,}: "

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from nnspec.data.files import digest_of
 from nnspec.data.source import Access, Dataset, DataSource, Facts, Split
+from nnspec.data.splitting import TestCount
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, Count, Range
 
@@ -50,7 +51,7 @@ class _Toy(DataSource):
     """Base of the toy sets: each sample is computed from a fixed number of random integers."""
 
     train: Count = 1000
-    test: Count = 500
+    test: TestCount = 500
     _: KW_ONLY
     noise: Noise = 0.1
     seed: Seed = 0
