@@ -96,7 +96,7 @@ def test_large_seeds_are_drawn():
     assert load(5, 5, seed=2**100).sha256 != load(5, 5, seed=2**100 + 1).sha256
 
 
-@pytest.mark.parametrize("arguments", [{"train": 0}, {"test": 0}, {"seed": -1}, {"train": 2.5}])
+@pytest.mark.parametrize("arguments", [{"train": 0}, {"test": -1}, {"seed": -1}, {"train": 2.5}])
 def test_impossible_arguments_are_refused(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         Digits(**arguments)
