@@ -91,7 +91,7 @@ class TestEverySource:
         assert (abs(fourth - 2.9) < 0.2).all()  # of a normal number 3, of a sum of twelve uniform ones 2.9
 
     def test_impossible_arguments_are_refused(self, source):
-        for arguments in ({"train": 0}, {"test": 0}, {"seed": -1}, {"noise": -0.1}, {"noise": math.inf}):
+        for arguments in ({"train": 0}, {"test": -1}, {"seed": -1}, {"noise": -0.1}, {"noise": math.inf}):
             with pytest.raises(ValueError, match=next(iter(arguments))):
                 source(**arguments)
 

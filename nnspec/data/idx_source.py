@@ -169,7 +169,10 @@ def four_arrays(
 ) -> Dataset:
     """Return the data set of training images and labels, then test images and labels."""
     train_x, train_y, test_x, test_y = arrays
-    train, test = Split(train_x.reshape(facts.train, facts.features), train_y), Split(test_x.reshape(facts.test, facts.features), test_y)
+    train, test = (
+        Split(train_x.reshape(facts.train, facts.features), train_y),
+        Split(test_x.reshape(facts.test, facts.features), test_y),
+    )
     return Dataset(
         source=source,
         facts=facts,
