@@ -138,6 +138,7 @@ HEADINGS = {
     "augmentation": "Augmentations",
     "stopping rule": "Early stopping",
     "validation rule": "Validation",
+    "weight average": "Averaged weights",
     "data source": "Data",
     "weights file": "Initial weights",
 }

@@ -249,7 +249,13 @@ class RunWriter:
             figure = self.pick("loss", "test_loss", *(["val_loss"] if held_out else []))
             items.append(f"early_stop = patience({self.pick(1, 2)}, of={figure}{self.pick('', ', restore_best=true')})")
         extras = ["clip_norm = 0.5", "clip_value = 0.05", "penalty = L2(1e-3)", "penalty = [L1(1e-4), L2(1e-3)]"]
-        extras += ["constraint = max_norm(1)", "accumulate = 2", "accumulate = 3"]
+        extras += [
+            "constraint = max_norm(1)",
+            "accumulate = 2",
+            "accumulate = 3",
+            "average = ema(0.9)",
+            "average = swa(0.4)",
+        ]
         items += {extra.split()[0]: extra for extra in self.some(extras, 2)}.values()
         if world not in ("text",):
             items += ["standardise = true"] if self.maybe(0.25) else []

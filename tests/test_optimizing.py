@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from outcomes import Stopper
 from random_runs import Bench
-from tiny_spec import compiled, run, spec
+from tiny_spec import command, compiled, run, spec
 
 from nnspec import engine as nn
 from nnspec.compiler.proofs import Compiled
@@ -61,7 +62,7 @@ def written(case: dict[str, Any], folder: Path) -> str:
     )
 
 
-DONE = [c for c in REFERENCE["cases"] if not {"ema", "swa", "rho"} & c.keys() and c["optimizer"]["name"] != "LBFGS"]
+DONE = [c for c in REFERENCE["cases"] if not {"rho"} & c.keys() and c["optimizer"]["name"] != "LBFGS"]
 
 
 @pytest.mark.parametrize("case", DONE, ids=lambda case: case["case"])
@@ -103,6 +104,23 @@ RACED = spec(
 )
 SPECS = {
     "accumulated": RACED,
+    "averaged": spec(
+        "Linear(8); ReLU; Dropout(0.2); Linear(10)",
+        race="""plain: SGD(lr=0.1)
+        ema { optimizer = Momentum(lr=0.05); train.average = ema(0.9) }
+        swa { optimizer = Adam(lr=cosine(0.01)); train.average = swa(start=0.5) }
+        both { train { average = ema(0.8); accumulate = 3; early_stop = patience(2, restore_best=true) } }""",
+        train="epochs = 5; batch = 6; validation = 0.2",
+        data="Digits(train=80, test=20)",
+        more="optimizer = Adam",
+    ),
+    "averaged, BatchNorm": spec(
+        MIXED,
+        race="ema { train.average = ema(0.9) }; swa { train.average = swa(start=0.3, every=2) }; "
+        "best { train { average = swa(0.3); early_stop = patience(1, restore_best=true) } }",
+        train="epochs = 5; batch = 6; repeats = 2; validation = 0.2",
+        more="optimizer = Adam(lr=0.02)",
+    ),
     "accumulated, BatchNorm": spec(MIXED, train="epochs = 4; batch = 6; repeats = 2; accumulate = 3"),
 }
 
@@ -178,3 +196,124 @@ def test_accumulating_takes_the_memory_of_a_small_batch() -> None:
     small, group = (compiled(text, *more).layouts["run"] for more in ([], ["train.accumulate=8"]))
     assert group.memory - small.memory == 4 * small.params
     assert group.groups()["values"] == small.groups()["values"]
+
+
+# Averaged weights
+
+
+def test_averages_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    steps = rng.standard_normal((5, 3, 2))
+    for rule, expected in (
+        (nn.SWA(), steps.mean(axis=0)),
+        (
+            nn.EMA(0.25),
+            0.75 * (steps[4] + 0.25 * steps[3] + 0.25**2 * steps[2] + 0.25**3 * steps[1]) + 0.25**4 * steps[0],
+        ),
+    ):
+        model = nn.Sequential(nn.Linear(3, 2, bias=False))
+        average = nn.AveragedWeights(model, rule)
+        with average.shown():  # nothing has been averaged
+            assert average.averaged == 0
+        for weights in steps:
+            model[0].parameters()["weight"].data = weights
+            average.update()
+        with average.shown():
+            np.testing.assert_allclose(model[0].parameters()["weight"].data, expected, rtol=1e-13)
+        np.testing.assert_array_equal(model[0].parameters()["weight"].data, steps[-1])
+
+
+@pytest.mark.parametrize(
+    ("start", "every", "epochs", "expected"),
+    [
+        (0.75, 1, 8, [6, 7]),
+        (0.5, 2, 9, [5, 7]),
+        (0, 1, 3, [0, 1, 2]),
+        (0.99, 1, 5, [4]),
+        (0.75, 1, 1, [0]),
+        (0.3, 3, 10, [3, 6, 9]),
+    ],
+)
+def test_epochs_that_swa_averages(start: float, every: int, epochs: int, expected: list[int]) -> None:
+    assert [e for e in range(epochs) if nn.SWA(start, every).includes(e, epochs)] == expected
+
+
+def test_running_statistics_are_those_of_all_batches_and_no_noise_is_drawn() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5), nn.BatchNorm(3), nn.ReLU())
+    x = np.random.default_rng(0).standard_normal((30, 4))
+    nn.set_seed(1)
+    nn.update_statistics(model, np.split(x, 3))
+    assert [layer.training for layer in model.layers] == [False] * 4
+    parts = [model[0].forward(part) for part in np.split(x, 3)]
+    state = model[2].state()
+    np.testing.assert_allclose(state["running_mean"], np.mean([p.mean(axis=0) for p in parts], axis=0), rtol=1e-12)
+    np.testing.assert_allclose(
+        state["running_var"], np.mean([p.var(axis=0, ddof=1) for p in parts], axis=0), rtol=1e-12
+    )
+    drawn = nn.Dropout(0.5)(np.ones((4, 4)))
+    nn.set_seed(1)
+    np.testing.assert_array_equal(nn.Dropout(0.5)(np.ones((4, 4))), drawn)
+
+
+AVERAGED = spec(
+    MIXED,
+    race="ema { train.average = ema(0.8) }; swa { train.average = swa(0.3) }; plain { }",
+    train="epochs = 4; batch = 6; validation = 0.2",
+    more="optimizer = SGD(lr=0.1)",
+)
+
+
+def test_figures_and_kept_weights_are_those_of_the_average_and_training_is_not_changed() -> None:
+    lanes = run(AVERAGED).lanes
+    data = lanes["ema"].predictor
+    assert data is not None
+    for name in ("ema", "swa"):
+        # Figures of training batches are those of the weights that are trained; others are not.
+        assert lanes[name].history["loss"] == lanes["plain"].history["loss"]
+        assert lanes[name].history["test_loss"] != lanes["plain"].history["test_loss"]
+        assert lanes[name].history["val_loss"] != lanes["plain"].history["val_loss"]
+    # Before it starts, `swa` has no average.
+    assert lanes["swa"].history["test_loss"][:2] == lanes["plain"].history["test_loss"][:2]
+    assert lanes["ema"].trace["Linear1.weight"] != lanes["plain"].trace["Linear1.weight"]
+
+
+def test_a_run_on_disk_has_averaged_weights(tmp_path: Path) -> None:
+    (tmp_path / "a.nn").write_text(AVERAGED)
+    done = command("run", "a.nn", "--out", "runs", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "averaged weights (ema: ema(0.8); swa: swa(0.3))" in " ".join(done.stdout.split())
+    assert command("verify", "runs", cwd=tmp_path).returncode == 0
+    summary = json.loads((tmp_path / "runs/summary.json").read_text())
+    for record in summary["lanes"]:
+        evaluated = command("eval", "runs", "--lane", record["name"], "--json", cwd=tmp_path)
+        assert evaluated.returncode == 0, evaluated.stderr
+        assert f"{record['final']['test_loss']}" in evaluated.stdout
+
+
+def test_after_ctrl_c_the_weights_are_the_average_of_the_last_complete_epoch() -> None:
+    text = spec(MIXED, train="epochs = 5; batch = 6; average = ema(0.8)")
+    stopped, short = run(text, observer=Stopper(3))["run"], run(text, "train.epochs=2")["run"]
+    assert stopped.status == "interrupted"
+    whole = run(text, "train.epochs=3")["run"]
+    ends = [{n: a.tobytes() for n, a in lane.network.state_dict().items()} for lane in (stopped, whole, short)]
+    assert ends[0] == ends[1] != ends[2]
+
+
+def test_a_run_with_swa_is_not_extended(tmp_path: Path) -> None:
+    for name, average, code in (("swa", "swa", 2), ("ema", "ema(0.9)", 0)):
+        text = spec(train=f"epochs = 4; batch = 16; average = {average}")
+        (tmp_path / "a.nn").write_text(text)
+        assert command("run", "a.nn", "--out", name, cwd=tmp_path).returncode == 0
+        (tmp_path / "a.nn").write_text(text.replace("epochs = 4", "epochs = 6"))
+        extended = command("run", "a.nn", "--out", name, "--resume", cwd=tmp_path)
+        assert extended.returncode == code, extended.stderr
+        assert ("depends on the number of epochs" in extended.stderr) == (code == 2)
+
+
+def test_an_average_is_counted_in_memory() -> None:
+    layouts = [
+        compiled(spec(MIXED), *more).layouts["run"] for more in ([], ["train.average=ema"], ["train.average=swa"])
+    ]
+    plain, ema, swa = (layout.memory for layout in layouts)
+    assert (ema - plain, swa - ema) == (4 * layouts[0].params, 4 * 2 * 8)
+    assert layouts[2].groups()["averaged weights"] == swa - plain

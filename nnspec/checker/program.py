@@ -11,6 +11,7 @@ from nnspec.data.source import DataSource, Facts, Field
 from nnspec.data.weights import Weights, WeightsFacts
 from nnspec.diagnostics import Source, Span
 from nnspec.engine.augmentations import Augmentation
+from nnspec.engine.averaging import WeightAverage
 from nnspec.engine.layers.contract import Geometry, Shape
 from nnspec.engine.part import Also, BareWord, Count, FilePath, Part, Positive, Range, TensorName
 from nnspec.engine.penalties import Constraint, Penalty
@@ -142,6 +143,11 @@ class TrainSettings:
         Also("gradient_accumulation_steps", "accumulate_grad_batches", "accumulation_steps", "iter_size"),
     ] = 1
     """Batches per step: the step follows the mean of their gradients."""
+    average: Annotated[
+        WeightAverage | None,
+        Also("averaging", "use_ema", "ema", "swa", "model_averaging", "weight_averaging"),
+    ] = None
+    """The average of weights that is evaluated and kept, while training continues with the weights themselves."""
     repeats: Annotated[Count, Also("runs", "n_repeats", "num_repeats", "n_runs")] = 1
     """Number of trainings of each lane, each with the next seed."""
     stratify: Annotated[bool, Also("stratified")] = False

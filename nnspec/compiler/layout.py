@@ -30,7 +30,7 @@ from nnspec.engine.parameter import Segment
 from nnspec.engine.penalties import BLOCK, units
 from nnspec.engine.work import Work
 
-__all__ = ["Buffer", "LayerLayout", "Layout", "dtype_of", "lay_out", "prepared_in"]
+__all__ = ["Buffer", "LayerLayout", "Layout", "dtype_of", "lay_out", "prepared_in", "renews_statistics"]
 
 FLOPS = 20e9
 """Approximate FLOPs per second of a core, and the overhead of a step's calls in seconds; used only for estimates."""
@@ -244,6 +244,11 @@ def _vectors(layout: Layout, *, decays: bool) -> Iterator[Buffer]:
         yield Buffer(f"optimizer.{name}", "optimizer", size, layout.dtype)
     if experiment.train.accumulate > 1:
         yield Buffer("step.accumulated", "optimizer", size, layout.dtype)
+    if experiment.train.average is not None:
+        yield Buffer("step.average", "averaged weights", size, layout.dtype)
+        for i, layer in enumerate(layout.layers) if renews_statistics(experiment) else ():
+            for name, shape in layer.node.geometry.state.items():
+                yield Buffer(f"step.average.layer{i}.{name}", "averaged weights", shape, layout.dtype)
     if experiment.train.penalties:
         yield Buffer("penalty", "optimizer", (min(BLOCK, layout.params),), layout.dtype)
     if experiment.train.constraint is not None:
@@ -304,6 +309,12 @@ def _split(experiment: Experiment) -> tuple[int, int]:
     sizes = [(choice.facts.train, choice.facts.validation) for choice in experiment.data]
     train = experiment.train
     return max(train.trained_on(*each) for each in sizes), max(train.held_out(*each) for each in sizes)
+
+
+def renews_statistics(experiment: Experiment) -> bool:
+    """Whether running statistics are computed for averaged weights, in a pass over the training samples."""
+    rule = experiment.train.average
+    return rule is not None and rule.renews_statistics and any(n.geometry.state for n in experiment.layers)
 
 
 def dtype_of(work: Work, float_dtype: str) -> str:

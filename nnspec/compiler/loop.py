@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
@@ -321,8 +322,13 @@ class Loop:
         self._shuffling = 0.0
         if self._lanes and not all(map(math.isfinite, losses)):  # a diverged lane is not updated
             self._let_go_on([plan for plan in self._going if math.isfinite(losses[plan.lane])])
-        if self._lanes and number == len(self._sources[0]) - 1:
-            self._figures = [plan.own_figures() for plan in self.plans]
+        if number == len(self._sources[0]) - 1:
+            self._figures = [plan.own_figures() for plan in self.plans] if self._lanes else []
+            for plan in self._going:
+                before, place = time.perf_counter(), plan.lane if self._lanes else 0
+                if math.isfinite(losses[place]):
+                    plan.end_epoch()
+                own[place] += time.perf_counter() - before
         return _Trained(losses, weights, [seconds + share for seconds in own])
 
     def figures(self, plan: Plan) -> tuple[float, ...]:
@@ -350,13 +356,20 @@ class Loop:
         for plan in self._going:
             plan.begin_pass()
             plan.full_network.eval()
+        with ExitStack() as stack:
+            for plan in self._going:
+                stack.enter_context(plan.shown())
+            self._add(means, samples)
+        for plan in self._going:
+            plan.full_network.train()
+        return [(mean.value, plan.own_figures()) for mean, plan in zip(means, self.plans, strict=True)]
+
+    def _add(self, means: Sequence[Mean], samples: str) -> None:
+        """Evaluate all batches, with the weights that the networks have."""
         batches = (source.validation() if samples == "validation" else source.test() for source in self._sources)
         for rows, *_ in zip(*batches, strict=True):
             for mean, loss, weight in zip(means, *self._evaluate(self.calls_for(rows, whole=True)), strict=True):
                 mean.add(loss, weight)
-        for plan in self._going:
-            plan.full_network.train()
-        return [(mean.value, plan.own_figures()) for mean, plan in zip(means, self.plans, strict=True)]
 
     def alone(self, plan: Plan) -> Loop:
         """Return a loop that runs this plan alone."""

@@ -12,7 +12,7 @@ inactive rows first, so that everything trained is the rest of the vector.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,16 +46,20 @@ class Narrowing:
     """The first layer without the inactive rows of its weight.
 
     `alive` are the remaining features. The weight and its gradient must be the first part of contiguous vectors;
-    `scratch` is an array of the size of the weight, used to reorder rows.
+    `scratch` is an array of the size of the weight, used to reorder rows. `others` are arrays like the weight that are
+    reordered with it: averages of it.
     """
 
-    def __init__(self, layer: Layer, alive: NDArray[Any], scratch: NDArray[Any]) -> None:
+    def __init__(
+        self, layer: Layer, alive: NDArray[Any], scratch: NDArray[Any], others: Sequence[NDArray[Any]] = ()
+    ) -> None:
         weight = layer.parameters()[layer.rows_of]
         features, width = weight.shape
         resting = np.ones(features, bool)
         resting[alive] = False
         at_rest = np.flatnonzero(resting)
-        self._weight, self._scratch = weight.data, scratch.reshape(weight.shape)
+        self._moved = (weight.data, *(array.reshape(weight.shape) for array in others))
+        self._scratch = scratch.reshape(weight.shape)
         self._narrow = np.concatenate([at_rest, alive])
         self._wide = np.argsort(self._narrow)
         self.narrowed = False
@@ -77,6 +81,7 @@ class Narrowing:
     def narrow(self, wanted: bool) -> None:
         """Put the rows of the weight into the order of training, or back into that of the network."""
         if wanted != self.narrowed:
-            self._weight.take(self._narrow if wanted else self._wide, axis=0, out=self._scratch, mode="clip")
-            np.copyto(self._weight, self._scratch)
+            for rows in self._moved:
+                rows.take(self._narrow if wanted else self._wide, axis=0, out=self._scratch, mode="clip")
+                np.copyto(rows, self._scratch)
             self.narrowed = wanted

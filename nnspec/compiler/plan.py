@@ -10,18 +10,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, LayerNode
 from nnspec.compiler.batches import Batches
-from nnspec.compiler.layout import Layout, carried_name
+from nnspec.compiler.layout import Layout, carried_name, renews_statistics
 from nnspec.compiler.narrowing import Narrowing, may_narrow
 from nnspec.compiler.preparing import learned_by_loss
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.accumulation import Accumulator
+from nnspec.engine.averaging import AveragedWeights, renewing
 from nnspec.engine.clipping import clip_grad_norm, clip_grad_value
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
@@ -153,6 +155,7 @@ class Plan:
         self.narrowing = self._make_narrowing()
         self.optimizer = self._make_optimizer(segments)
         self.accumulator = self._make_accumulator()
+        self.average = self._make_average()
         self._trust_ids()
         self.epoch = 0
         self._seconds = 0.0
@@ -222,7 +225,8 @@ class Plan:
         size = first.parameters()[first.rows_of].size
         own = self.experiment.optimizer.part.work_slots(decays=False)  # free between steps
         scratch = self.buffers[f"optimizer.{own[0]}"][:size] if own else np.empty(size, self.layout.dtype)
-        return Narrowing(first, self.data.alive, scratch)
+        averages = [self.buffers["step.average"][:size]] if "step.average" in self.buffers else []
+        return Narrowing(first, self.data.alive, scratch, averages)
 
     def _make_optimizer(self, segments: list[Segment]) -> Optimizer:
         """Create the optimizer for all trained parameters, as one vector."""
@@ -241,6 +245,16 @@ class Plan:
             return None
         sums = self.buffers["step.accumulated"]
         return Accumulator(self.optimizer.params, [sums[sums.size - self.optimizer.params[0].size :]])
+
+    def _make_average(self) -> AveragedWeights | None:
+        """Create the average of the weights, if there is one."""
+        rule, buffers = self.experiment.train.average, self.buffers
+        if rule is None:
+            return None
+        buffers["step.average"][...] = buffers["parameters"]
+        prefix = "step.average."
+        state = [(buffers[n.removeprefix(prefix)], array) for n, array in buffers.items() if n.startswith(prefix)]
+        return AveragedWeights.over(rule, [(buffers["parameters"], buffers["step.average"])], state)
 
     def part(self) -> None:
         """Switch to batches with buffers of its own if it shares them with other plans."""
@@ -354,6 +368,8 @@ class Plan:
         moved = time.perf_counter_ns()
         if train.constraint is not None:
             constrain(self.full_network.parameters(), train.constraint, self.buffers["constraint"])
+        if self.average is not None and self.average.rule.every_step:
+            self.average.update()
         if look is not None:
             look("update", "optimizer", moved - clipped, None)
             if self.adjusts:
@@ -364,6 +380,33 @@ class Plan:
         """Call `watch` with the gradients of the last batch, and of any batch whose loss is not finite."""
         if self.watch is not None and (number == self.batches - 1 or not math.isfinite(loss)):
             self.watch(loss)
+
+    def end_epoch(self) -> None:
+        """Average the weights if those after this epoch count, and compute running statistics for the average."""
+        average, train = self.average, self.experiment.train
+        if average is None or not average.rule.includes(self.epoch, train.epochs):
+            return
+        average.update()
+        if renews_statistics(self.experiment):
+            with average.shown(), closing(renewing(self.full_network.layers)) as turns:
+                loop = self.loop.alone(self)
+                self.begin_sequences()
+                for rows, _ in zip(self.data.trained(len(self.data.order)), turns, strict=False):
+                    loop.forward(rows)
+            self.full_network.train()
+
+    def shown(self) -> AbstractContextManager[None]:
+        """Within a `with` block, the network has the averaged weights, if there are any."""
+        return nullcontext() if self.average is None else self.average.shown()
+
+    def averages(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays of the average: `parameters`, and `layer.…` state by the names of the network."""
+        if self.average is None:
+            return {}
+        self.narrow(False)
+        own = {id(array): f"layer.{name}" for name, array in self.full_network.state().items()}
+        own[id(self.buffers["parameters"])] = "parameters"
+        return {own[id(array)]: average for array, average in self.average.pairs}
 
     def begin_pass(self) -> None:
         """Begin a pass over samples: reset the metrics and the states that layers carry from batch to batch."""

@@ -403,7 +403,10 @@ class Replay:
         plan.data.shuffle(epoch)
         plan.begin_pass()
         plan.narrow(True)
-        return self._batches(epoch)
+        losses, weights = self._batches(epoch)
+        if len(losses) == plan.batches and all(map(math.isfinite, losses)):
+            plan.end_epoch()
+        return losses, weights
 
     def run(self, epoch: int) -> Epoch:
         """Train an epoch, then run the evaluations that follow it."""
@@ -414,9 +417,10 @@ class Replay:
             seconds = time.perf_counter() - started
             measured = {}
             if all(map(math.isfinite, losses)) and not self._stop[0]:
-                for samples in ("validation", "test"):
-                    if len(self._orders[samples]):
-                        measured[samples] = self._measure(samples)
+                with plan.shown():
+                    for samples in ("validation", "test"):
+                        if len(self._orders[samples]):
+                            measured[samples] = self._measure(samples)
         return Epoch(losses, weights, figures, measured, seconds)
 
     def clear(self) -> None:
@@ -530,6 +534,8 @@ def unmoved(plan: Plan) -> dict[str, str]:
         return {name: "it has no loop over numbers"}
     if plan.accumulator is not None:
         return {name: "the gradients of several batches are averaged in Python"}
+    if plan.average is not None and plan.average.rule.every_step:
+        return {name: "weights are averaged after every step in Python"}
     if plan.adjusts:
         return {name: "gradients or weights are penalised, clipped or constrained in Python"}
     try:

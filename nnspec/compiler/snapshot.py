@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-__all__ = ["Snapshot", "noise", "restore", "take"]
+__all__ = ["Snapshot", "noise", "restore", "result", "take"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ def take(plan: Plan) -> Snapshot:
             "steps": plan.optimizer.steps,
             "schedule": follower.state() if follower is not None else None,
             "noise": [rng.bit_generator.state for rng in noise(plan)],
+            **({"averaged": plan.average.averaged} if plan.average is not None else {}),
         },
     )
 
@@ -58,6 +59,8 @@ def restore(plan: Plan, snapshot: Snapshot) -> None:
     for rng, state in zip(generators, values["noise"], strict=True):
         rng.bit_generator.state = state
     plan.optimizer.steps = int(values["steps"])
+    if plan.average is not None:
+        plan.average.averaged = int(values["averaged"])
     if plan.optimizer.follower is not None:
         plan.optimizer.follower.keep_state(values["schedule"])
 
@@ -67,7 +70,17 @@ def _arrays(plan: Plan) -> dict[str, NDArray[Any]]:
     network = plan.network
     state = {f"layer.{name}": array for name, array in network.state().items()}
     moments = {f"optimizer.{name}": array for name, array in plan.optimizer.state[0].items()}
-    return {"parameters": plan.buffers["parameters"], **state, **moments}
+    averages = {f"average.{name}": array for name, array in plan.averages().items()}
+    return {"parameters": plan.buffers["parameters"], **state, **moments, **averages}
+
+
+def result(snapshot: Snapshot) -> dict[str, NDArray[Any]]:
+    """Return the `parameters` of a snapshot and its `layer.…` state as they are evaluated: averaged, if there is an
+    average.
+    """
+    prefix = "average."
+    averages = {name.removeprefix(prefix): a for name, a in snapshot.arrays.items() if name.startswith(prefix)}
+    return {**snapshot.arrays, **(averages if snapshot.values.get("averaged") else {})}
 
 
 def noise(plan: Plan) -> list[Generator]:

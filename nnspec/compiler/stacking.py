@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from nnspec.checker.program import Experiment, LayerNode, TrainSettings
 from nnspec.checker.tensor_names import frozen_layers, tensors
-from nnspec.compiler.layout import Layout
+from nnspec.compiler.layout import Layout, renews_statistics
 from nnspec.compiler.rewrites import batch_invariant, has_stack
 from nnspec.engine.part import comparable
 from nnspec.engine.validation import Fold
@@ -19,7 +19,18 @@ processor's caches, and stacking slows them down.
 """
 
 TOUCHED = ("parameters", "gradients", "values")
-FREE = {"epochs", "early_stop", "clip_norm", "clip_value", "penalty", "constraint", "repeats", "freeze", "accumulate"}
+FREE = {
+    "epochs",
+    "early_stop",
+    "clip_norm",
+    "clip_value",
+    "penalty",
+    "constraint",
+    "repeats",
+    "freeze",
+    "accumulate",
+    "average",
+}
 """Settings of `train` that may differ between the lanes of a stack, because each lane applies its own."""
 COMMON = {"batch", "shuffle", "drop_last", "carry_state", "validation", "stratify", "target", "standardise", "augment"}
 """Settings that must be the same for all lanes. A lane that uses any other setting is trained alone."""
@@ -42,6 +53,8 @@ def kin(experiment: Experiment) -> object:
     for field in fields(train):
         if field.name not in FREE | COMMON and getattr(train, field.name) != getattr(usual, field.name):
             return None
+    if renews_statistics(experiment):
+        return None  # each lane makes a pass of its own over the training samples
     return (
         experiment.dtype,
         tuple((choice.value.name, comparable(choice.value.values())) for choice in experiment.data),

@@ -17,6 +17,7 @@ from types import ModuleType
 
 from nnspec.engine.accumulation import *  # noqa: F403
 from nnspec.engine.augmentations import *  # noqa: F403
+from nnspec.engine.averaging import *  # noqa: F403
 from nnspec.engine.clipping import *  # noqa: F403
 from nnspec.engine.gradcheck import *  # noqa: F403
 from nnspec.engine.initializers import *  # noqa: F403

@@ -27,6 +27,16 @@ def obstacles(lanes: Mapping[str, Experiment], before: Mapping[str, int]) -> Ite
         if now < then:
             yield f"`train.epochs` of {name} was {then} and is now {now}, but a run can only be extended"
             continue
+        average = experiment.train.average
+        if (
+            average is not None
+            and now > then
+            and any(average.includes(epoch, then) != average.includes(epoch, now) for epoch in range(then))
+        ):
+            yield (
+                f"`train.average = {average!r}` of {name} depends on the number of epochs, so {now} epochs are not the "
+                f"same as {then} epochs and {now - then} more"
+            )
         for argument, value in experiment.optimizer.values().items():
             if isinstance(value, Schedule) and now > then and _differ(value, experiment, then, now):
                 yield (

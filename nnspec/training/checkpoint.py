@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnspec.compiler.plan import build_network
-from nnspec.compiler.snapshot import Snapshot
+from nnspec.compiler.snapshot import Snapshot, result
 from nnspec.engine._numpy import np
 from nnspec.engine.network import Sequential
 from nnspec.errors import NnspecError
@@ -252,7 +252,7 @@ def best_lane(experiment: Experiment, checkpoint: Checkpoint) -> LaneResult:
 
 def restored_lane(experiment: Experiment, checkpoint: Checkpoint) -> LaneResult:
     """Return the result of a finished training, including its network."""
-    network, arrays = build_network(experiment), checkpoint.snapshot.arrays
+    network, arrays = build_network(experiment), result(checkpoint.snapshot)
     start = 0
     for parameter in network.parameters():
         part = arrays["parameters"][start : start + parameter.size]

@@ -86,7 +86,8 @@ class Progress:
         self._monitor = Monitor(plan)
         if keeper is not None and keeper.start is not None:
             self._resume(keeper.start, keeper)
-        self._last = LastEpoch(plan)
+        with plan.shown():
+            self._last = LastEpoch(plan)
 
     @property
     def done(self) -> int:
@@ -99,11 +100,12 @@ class Progress:
         plan.end_sequences()
         rate = plan.optimizer.lr if plan.optimizer.schedule is not None else None
         order = next_digest(self.records[-1].order if self.records else "", plan.data.order)
-        record = EpochRecord(figures, seconds, rate, order, tensor_digests(plan), self._monitor.gradients)
         self._tables[done] = plan.tables()
-        self._last.update(plan, done)
-        self.records.append(record)
-        self._follow_best()
+        with plan.shown():
+            record = EpochRecord(figures, seconds, rate, order, tensor_digests(plan), self._monitor.gradients)
+            self._last.update(plan, done)
+            self.records.append(record)
+            self._follow_best()
         self._tables = {epoch: tables for epoch, tables in self._tables.items() if epoch in (done, self._best.epoch)}
 
     def _follow_best(self) -> None:
@@ -135,6 +137,8 @@ class Progress:
         plan, keeper, diverged = self._plan, self._keeper, self.status == "diverged"
         snapshot = take(plan) if keeper is not None and self.status != "interrupted" else None
         health = self._monitor.health(self.status) if diverged else {}  # of the weights that it diverged with
+        if plan.average is not None and self.status == "done":
+            plan.average.show()
         restored = self._best.epoch if self._best.restores and (diverged or self._best.epoch != self.done) else 0
         if restored:
             self._best.restore(plan)

@@ -97,7 +97,9 @@ def train_plan(
         for seconds, figures in () if progress.stopped else _epochs(plan, progress.done):
             progress.add(seconds, figures)
             plan.optimizer.tell(progress.done, figures, plan.steps)
-            if progress.stops(on_request=bool(observer.epoch_done(progress.lane))):
+            with plan.shown():
+                asked = bool(observer.epoch_done(progress.lane))
+            if progress.stops(on_request=asked):
                 break
             progress.save_if_due()
             plan.next_epoch = progress.done

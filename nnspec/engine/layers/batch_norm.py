@@ -125,12 +125,13 @@ class BatchNorm(Layer):
 
     def _follow(self, mean: NDArray[Any], var: NDArray[Any], count: int) -> None:
         """Update the running mean and variance with those of a batch."""
+        momentum = self.momentum if self.statistics_share is None else self.statistics_share
         for running, now, factor in (
             (self._state["running_mean"], mean, 1.0),
             (self._state["running_var"], var, count / (count - 1)),
         ):
-            np.multiply(running, 1 - self.momentum, out=running)
-            share = np.multiply(now, self.momentum * factor, out=self._inverse)
+            np.multiply(running, 1 - momentum, out=running)
+            share = np.multiply(now, momentum * factor, out=self._inverse)
             np.add(running, share, out=running)
 
     def backward(

@@ -87,6 +87,7 @@ def _restored(values: list[Any], frozen: list[bool]) -> Geometry:
 
 
 _NOT_SEEN: tuple[Shape, ...] | None = None
+_OWN_SHARE: float | None = None
 _NO_STATE: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
@@ -165,6 +166,8 @@ class Layer(Part, Borrower):
     """Whether the gradients of its parameters are needed; false if all of them are frozen."""
     hold_noise = False
     """Draw no new random numbers: the gradient check needs the same function at every step."""
+    statistics_share = _OWN_SHARE
+    """The share of a batch in running statistics, instead of the layer's own; None for its own."""
     converts_arguments = True
     _state = _NO_STATE
     _carried = _NO_STATE
