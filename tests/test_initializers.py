@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from nnspec import engine as nn
 from nnspec.checker import check
 from nnspec.diagnostics import Source
 from nnspec.engine import PARTS
+from nnspec.semantics.meaning import identity, meaning
 
 OURS = {name: part for name, part in PARTS["initializer"].items() if part.__module__.startswith("nnspec.")}
 ARGUMENTS: dict[str, dict[str, Any]] = {"fill": {"value": 0.1}}
@@ -50,6 +53,14 @@ DISTRIBUTIONS: list[tuple[nn.Initializer, float, float, float]] = [
     (nn.LeCunNormal(), 0, 1 / IN, math.inf),
     (nn.LeCunUniform(), 0, 1 / IN, math.sqrt(3 / IN)),
     (nn.Orthogonal(), 0, 1 / IN, 1.0),
+    (nn.Sparse(nonzeros=20, std=0.5), 0, 0.25 * 20 / IN, math.inf),
+    (nn.PyTorch(), 0, 1 / (3 * IN), math.sqrt(1 / IN)),
+    (nn.XavierNormal(gain=2.0), 0, 4 * 2 / (IN + OUT), math.inf),
+    (nn.XavierUniform(gain=0.5), 0, 0.25 * 2 / (IN + OUT), 0.5 * math.sqrt(6 / (IN + OUT))),
+    (nn.HeNormal(gain=2.0, mode="fan_out"), 0, 4 * 2 / OUT, math.inf),
+    (nn.HeUniform(gain=2.0, mode="fan_out"), 0, 4 * 2 / OUT, 2 * math.sqrt(6 / OUT)),
+    (nn.LeCunNormal(gain=5 / 3), 0, 25 / 9 / IN, math.inf),
+    (nn.LeCunUniform(gain=0.1), 0, 0.01 / IN, 0.1 * math.sqrt(3 / IN)),
 ]
 
 
@@ -101,6 +112,7 @@ FANS = [
     ("Conv2D", {"in_channels": 6, "out_channels": 8, "kernel_size": 3}, 54, 72),
     ("Conv2D", {"in_channels": 6, "out_channels": 8, "kernel_size": 3, "groups": 2}, 27, 36),
     ("Conv1D", {"in_channels": 4, "out_channels": 6, "kernel_size": 5}, 20, 30),
+    ("ConvTranspose2D", {"in_channels": 6, "out_channels": 8, "kernel_size": 3, "groups": 2}, 36, 27),
 ]
 
 
@@ -117,6 +129,8 @@ def test_layers_hand_their_fans_in(part: str, arguments: dict[str, Any], fan_in:
         pytest.skip(f"there is no {part}")
     layer = PARTS["layer"][part](**arguments, init=Spy())
     assert seen == [(layer.weight.shape, fan_in, fan_out)]
+    PARTS["layer"][part](**arguments, bias_init=Spy())
+    assert seen[1:] == [(layer.bias.shape, fan_in, fan_out)], "the fans of a bias are those of its weight"
 
 
 @pytest.mark.parametrize(
@@ -151,6 +165,77 @@ def test_an_initializer_is_a_value_that_reads_as_a_spec_writes_it() -> None:
         "orthogonal(gain=2.0)",
         "uniform(low=-1)",
     ]
+
+
+def test_a_sparse_start_connects_each_unit_to_as_many_inputs() -> None:
+    assert set((draw(nn.Sparse()) != 0).sum(axis=0)) == {15}
+    assert set((draw(nn.Sparse(nonzeros=4), (10, 6, 3, 3)) != 0).sum(axis=(1, 2, 3))) == {4}
+    assert (draw(nn.Sparse(), (10, 6)) != 0).all(), "there are no more inputs than that"
+    used = (draw(nn.Sparse(), (40, 4000)) != 0).mean(axis=1)
+    np.testing.assert_allclose(used, 15 / 40, atol=0.04)
+
+
+STARTS = json.loads((Path(__file__).parent / "oracle/starts.json").read_text())
+
+
+@pytest.mark.parametrize("layer", dict.fromkeys(case["layer"] for case in STARTS["cases"]))
+def test_layers_start_as_pytorch_starts_them(layer: str) -> None:
+    kind, _, written = layer.removesuffix(")").partition("(")
+    numbers = [int(word) for word in written.split(", ") if word.isdigit()]
+    more: dict[str, Any] = {"groups": 2} if "groups" in written else {}
+    if PARTS["layer"][kind].accepts("init"):
+        more["init"] = nn.PyTorch()
+    rng = np.random.default_rng(0)
+    if PARTS["layer"][kind].accepts("rng"):
+        more["rng"] = rng
+    theirs = {case["parameter"]: case for case in STARTS["cases"] if case["layer"] == layer}
+    first = PARTS["layer"][kind](*numbers, **more).parameters()
+    assert first.keys() == theirs.keys()
+    draws = -(-12_000 // min([p.size for n, p in first.items() if theirs[n]["deviation"]], default=20_000))
+    networks = [PARTS["layer"][kind](*numbers, **more).parameters() for _ in range(draws)]
+    for name, case in theirs.items():
+        values = np.concatenate(
+            [parameters[name].data.ravel() for parameters in networks[: 1 + 12_000 // first[name].size]]
+        )
+        deviation = case["deviation"]
+        if not deviation:
+            assert set(values) == {case["mean"]}, name
+            continue
+        assert values.std() == pytest.approx(deviation, rel=0.03), name
+        np.testing.assert_allclose(
+            np.quantile(values, STARTS["at"]), case["quantiles"], atol=0.08 * deviation, rtol=0.03
+        )
+        if case["largest"] < 2 * deviation:  # uniform numbers have a bound
+            assert np.abs(values).max() == pytest.approx(case["largest"], rel=2e-3)
+
+
+def test_the_start_of_a_spec_is_that_of_its_layers() -> None:
+    """`init = …` at the top of a spec means the same as the argument in each layer that has none."""
+    model = (
+        "Reshape([28, 28]); Conv1D(6, 3{}); residual { LSTM(6{}) }; MultiHeadAttention(2{}); Flatten; Linear(10, {}{})"
+    )
+    for init in ("pytorch", "normal(std=0.02)"):
+        everywhere = model.replace("{}{}", "init=ones").replace("{}", f", init={init}")
+        once = model.replace("{}{}", "init=ones").replace("{}", "")
+        starts = [make_plan(spec(once, more=f"init = {init}")), make_plan(spec(everywhere))]
+        ours, reference = ([p.data for p in plan.network.parameters()] for plan in starts)
+        for one, other in zip(ours, reference, strict=True):
+            np.testing.assert_array_equal(one, other)
+        programs = [
+            check(Source("tiny.nn", spec(text, **more)), []).program
+            for text, more in ((once, {"more": f"init = {init}"}), (everywhere, {}))
+        ]
+        assert identity(meaning(programs[0])) == identity(meaning(programs[1]))
+
+
+def test_recurrent_layers_start_as_told() -> None:
+    start = {"init": nn.XavierUniform(), "recurrent_init": nn.Orthogonal(), "bias_init": nn.Fill(0.5)}
+    layer = nn.LSTM(50, 40, **start, rng=np.random.default_rng(0))
+    assert np.abs(layer.weight_ih.data).max() == pytest.approx(math.sqrt(6 / 90), rel=1e-2)
+    for gate in np.split(layer.weight_hh.data, 4, axis=1):
+        np.testing.assert_allclose(gate.T @ gate, np.eye(40), atol=1e-12)
+    assert set(layer.bias_ih.data) == set(layer.bias_hh.data) == {0.5}
+    assert not nn.GRU(5, 4, init=nn.Normal()).bias_hh.data.any()
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -104,7 +104,7 @@ def twins() -> Iterator[None]:
 def another(row: dict[str, Any]) -> str | None:
     """Return an expression with another value, to stand where this one comes from; None where none would fit."""
     value, text = row["value"], row["origin"]["text"]
-    plain = {"float64": "float32", "small": "big", "big": "small", "xavier_normal": "zeros"}
+    plain = {"float64": "float32", "small": "big", "big": "small", "xavier_normal(gain=1.0)": "zeros"}
     match value:
         case "residual" | "concat":
             assert text.startswith(value)
@@ -257,7 +257,7 @@ def test_every_default_is_one(number: int, lane: str, tmp_path: Path) -> None:
     assert len(defaults) > 12
     for row in defaults:
         name, value = row["name"], row["value"]
-        text = "zeros" if value == "he_normal" else WORDS.get(name) or GIVEN[type(value)](value)
+        text = "zeros" if name.endswith("init") else WORDS.get(name) or GIVEN[type(value)](value)
         beside = [f"{lane}.{setting}" for setting in TOGETHER.get(name, ())]
         after = by_name(path, f"{lane}.{name}={text}", *beside, lane=number)[name]
         assert after["value"] != value

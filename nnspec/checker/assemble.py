@@ -26,7 +26,7 @@ def assemble(draft: Draft, evaluator: Evaluator, shared: Shared, blocks: Collect
     initial = initial_weights(draft, evaluator, shared, blocks) if named else None
     for let in draft.settings.lets:
         evaluator.let(let)  # unused ones too
-    if isinstance(initial, Unknown) or draft.init_from is None:
+    if isinstance(initial, Unknown) or draft.init_from is None or draft.init is None:
         return None
     if not named or not layers or data is None or train is None or by_name is None:
         return None
@@ -47,6 +47,7 @@ def assemble(draft: Draft, evaluator: Evaluator, shared: Shared, blocks: Collect
         train,
         by_name=by_name,
         initial=initial,
+        init=draft.init.value,
         model=section.name.text if section is not None and section.name is not None else "",
         origins={word: given.origin for word, given in settings.values.items()},
         lets={word: Bound(evaluator.let(word), given.origin) for word, given in settings.lets.items()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nnspec.checker.program import Choice, LayerNode, PartValue, TrainSettings
+from nnspec.checker.program import Bound, Choice, LayerNode, PartValue, TrainSettings
 from nnspec.checker.settle import LaneSettings
 from nnspec.data.weights import Weights
 from nnspec.engine.losses.contract import Loss
@@ -34,6 +34,8 @@ class Draft:
     metrics: tuple[PartValue[Metric], ...] | None
     by_name: Mapping[str, float] | None
     """`train.lr_factor.NAME` and `train.weight_decay.NAME`."""
+    init: Bound | None
+    """`init`: how the weights of layers start that do not say so themselves; its value is None if it is not given."""
     init_from: Mapping[str, Weights | None] | None
     """`init_from` and `init_from.NAME`, as far as they are given."""
     section: tree.Section | None

@@ -11,10 +11,10 @@ from nnspec.checker.draft import Draft
 from nnspec.checker.evaluator import Evaluator
 from nnspec.checker.findings import Unknown
 from nnspec.checker.missing import Missing
-from nnspec.checker.program import Choice, Origin, PartValue, TrainSettings
+from nnspec.checker.program import Bound, Choice, Origin, PartValue, TrainSettings
 from nnspec.checker.settle import LaneSettings
 from nnspec.checker.suggestions import one_of
-from nnspec.checker.vocabulary import BY_NAME, DTYPES, INIT_FROM, SEED, TRAIN, parts, respelt
+from nnspec.checker.vocabulary import BY_NAME, DTYPES, INIT, INIT_FROM, SEED, TRAIN, parts, respelt
 from nnspec.data.weights import Weights
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.losses.contract import Loss
@@ -57,6 +57,7 @@ def evaluate(
         optimizer=work.part("optimizer", Optimizer),
         metrics=work.metrics(target),
         by_name=work.by_name(),
+        init=work.init(),
         init_from=work.init_from(),
         section=work.model(),
     )
@@ -155,6 +156,14 @@ class _Evaluation:
                     values[setting] = value
                 good = good and not isinstance(value, Unknown)
         return values if good else None
+
+    def init(self) -> Bound | None:
+        """Return the start of layers that have none of their own."""
+        given = self.settings.values.get("init")
+        if given is None:
+            return Bound(None, Origin(self.top, "default"))
+        value = self.evaluator.argument(INIT, given)
+        return None if isinstance(value, Unknown) else Bound(value, given.origin)
 
     def init_from(self) -> dict[str, Weights | None] | None:
         """Return `init_from` and its settings per layer: `init_from.h1` -> the weights, None for `none`."""

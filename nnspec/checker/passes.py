@@ -192,6 +192,8 @@ class _Check:
         data = describe(settings, evaluator, self.shared)
         draft = evaluate(name, declared, settings, data, evaluator, self.missing, self.top, complete=complete)
         layers = self._layers(draft.section, settings.layers, evaluator) if draft.section is not None else None
+        if layers and draft.init is not None and draft.init.value is not None:
+            layers = self.shared.started(layers, draft.init)
         draft = replace(draft, layers=trainable(layers, findings))
         apply("lane", draft.subjects() | {"evaluator": evaluator, "recovery": self.recovery}, findings)
         experiment = assemble(draft, evaluator, self.shared, declared.blocks)

@@ -12,6 +12,7 @@ from nnspec.data.weights import Weights, WeightsFacts
 from nnspec.diagnostics import Source, Span
 from nnspec.engine.augmentations import Augmentation
 from nnspec.engine.averaging import WeightAverage
+from nnspec.engine.initializers import Initializer
 from nnspec.engine.layers.contract import Geometry, Shape
 from nnspec.engine.part import Also, BareWord, Count, FilePath, Part, Positive, Range, TensorName
 from nnspec.engine.penalties import Constraint, Penalty
@@ -427,6 +428,8 @@ class Experiment:
     """The name of its model; "" if unnamed."""
     by_name: Mapping[str, float] = field(default_factory=dict)
     """Settings per layer and kind of parameter: `train.lr_factor.h1`; see `tensors`."""
+    init: Initializer | None = None
+    """`init`, which the arguments of the layers already include."""
     initial: Initial | None = None
     """The initial weights that are read from files; None if all are drawn."""
     origins: Mapping[str, Origin] = field(default_factory=dict)

@@ -17,6 +17,7 @@ import nnspec.engine  # noqa: F401  (both declare parts)
 from nnspec.checker.program import Seed, TrainSettings
 from nnspec.data.weights import Weights
 from nnspec.diagnostics import Edit, Fix, Span, nearest
+from nnspec.engine.initializers import Initializer
 from nnspec.engine.metrics import Metric
 from nnspec.engine.part import PARTS, Also, FilePath, Part, Positive, Range, Signature
 from nnspec.extensions import not_loaded
@@ -68,17 +69,20 @@ SETTINGS: dict[str, SettingRow] = {
     "loss": SettingRow(("criterion", "loss_function", "objective", "cost"), part="loss"),
     "optimizer": SettingRow(("optim", "optimiser", "solver"), part="optimizer"),
     "metrics": SettingRow(("metric",)),
+    "init": SettingRow(("initializer", "weight_init", "kernel_initializer", "initialization")),
     "init_from": SettingRow(("load_weights", "load_state_dict", "pretrained", "weights", "checkpoint", "warm_start")),
 }
 
 KIND_OF_SETTING = {row.part: name for name, row in SETTINGS.items() if row.part}
 
 
-def _plain_settings(seed: Seed = 0, init_from: FilePath | Weights | None = None) -> None:
-    """Holds the declarations of `seed` and `init_from`."""
+def _plain_settings(
+    seed: Seed = 0, init_from: FilePath | Weights | None = None, init: Initializer | None = None
+) -> None:
+    """Holds the declarations of `seed`, `init_from` and `init`."""
 
 
-SEED, INIT_FROM = Signature.of(_plain_settings).arguments
+SEED, INIT_FROM, INIT = Signature.of(_plain_settings).arguments
 TRAIN = Signature.of(TrainSettings.__init__)
 
 

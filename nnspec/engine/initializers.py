@@ -11,11 +11,12 @@ two standard deviations are drawn again, and the scale is increased by 1/0.88 to
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import KW_ONLY
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from nnspec.engine._numpy import np
-from nnspec.engine.part import Also, PlainPart, Positive, Range
+from nnspec.engine.part import Also, BareWord, PlainPart, Positive, Range
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -31,6 +32,8 @@ __all__ = [
     "Normal",
     "Ones",
     "Orthogonal",
+    "PyTorch",
+    "Sparse",
     "TruncatedNormal",
     "Uniform",
     "XavierNormal",
@@ -40,6 +43,8 @@ __all__ = [
 
 Std = Annotated[Positive, Also("stddev", "sigma", "scale")]
 Start = Annotated[float, Range(low=-1e9, high=1e9)]
+Gain = Annotated[Positive, Also("scale")]
+Fan = Annotated[Literal["fan_in", "fan_out"], Also("fan")]
 
 
 class Initializer(PlainPart):
@@ -54,6 +59,18 @@ class Initializer(PlainPart):
         """Return float64 numbers of `shape`."""
         raise NotImplementedError
 
+    def biases(self) -> Initializer:
+        """Return how biases start in a layer whose weights start in this way, if nothing else is said: at zero."""
+        return ZEROS
+
+    def of(self, starts: Mapping[str, Initializer], name: str) -> Initializer:
+        """Return how the parameter `name` of a layer starts; `starts` are the layer's `pytorch_starts`."""
+        return self
+
+
+BiasInit = Annotated[Initializer | None, Also("bias_initializer", "b_init")]
+"""How biases start; by default as `Initializer.biases` of the weights says."""
+
 
 class Zeros(Initializer):
     """All zeros: right for biases; as weights, they keep all units of a layer identical forever."""
@@ -64,6 +81,9 @@ class Zeros(Initializer):
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return zeros."""
         return np.zeros(shape)
+
+
+ZEROS = Zeros()
 
 
 class Ones(Initializer):
@@ -143,74 +163,98 @@ class Uniform(Initializer):
         return rng.uniform(self.low, self.high, shape)
 
 
-class XavierNormal(Initializer):
-    """N(0, 2 / (fan_in + fan_out)), for tanh and sigmoid. Glorot & Bengio 2010; PyTorch's `xavier_normal_`."""
+class _Gained(Initializer):
+    """Base of the initialisers whose deviation follows from the fans: `gain` multiplies it."""
+
+    _: KW_ONLY
+    gain: Gain = 1.0
+
+
+class XavierNormal(_Gained):
+    """N(0, gain² · 2 / (fan_in + fan_out)), for tanh and sigmoid. Glorot & Bengio 2010; PyTorch's `xavier_normal_`."""
 
     spec_name = "xavier_normal"
     also = ("glorot_normal", "xavier_normal_", "GlorotNormal")
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return normal numbers of variance 2 / (fan_in + fan_out)."""
-        return rng.standard_normal(shape) * math.sqrt(2.0 / (fan_in + fan_out))
+        return rng.standard_normal(shape) * (self.gain * math.sqrt(2.0 / (fan_in + fan_out)))
 
 
-class XavierUniform(Initializer):
-    """U(-a, a) with a = sqrt(6 / (fan_in + fan_out)). Glorot & Bengio 2010; Keras's `glorot_uniform`."""
+class XavierUniform(_Gained):
+    """U(-a, a) with a = gain · sqrt(6 / (fan_in + fan_out)). Glorot & Bengio 2010; Keras's `glorot_uniform`."""
 
     spec_name = "xavier_uniform"
     also = ("glorot_uniform", "xavier_uniform_", "GlorotUniform", "xavier", "glorot")
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return uniform numbers of variance 2 / (fan_in + fan_out)."""
-        limit = math.sqrt(6.0 / (fan_in + fan_out))
+        limit = self.gain * math.sqrt(6.0 / (fan_in + fan_out))
         return rng.uniform(-limit, limit, shape)
 
 
-class HeNormal(Initializer):
-    """N(0, 2 / fan_in), for ReLU. He et al. 2015; PyTorch's `kaiming_normal_` for ReLU."""
+class _He(_Gained):
+    """Base of the initialisers for ReLU, which keep the variance of activations, or, by fan_out, of gradients."""
+
+    for_relu = True
+
+    _: KW_ONLY
+    mode: Fan = BareWord("fan_in")  # type: ignore[assignment]
+
+    def _fan(self, fan_in: int, fan_out: int) -> int:
+        return fan_in if self.mode == "fan_in" else fan_out
+
+
+class HeNormal(_He):
+    """N(0, gain² · 2 / fan), for ReLU; fan is fan_in, or fan_out as `mode` says. He et al. 2015; PyTorch's
+    `kaiming_normal_` for ReLU.
+    """
 
     spec_name = "he_normal"
-    for_relu = True
     also = ("kaiming_normal", "kaiming_normal_", "HeNormal")
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return normal numbers of variance 2 / fan_in."""
-        return rng.standard_normal(shape) * math.sqrt(2.0 / fan_in)
+        return rng.standard_normal(shape) * (self.gain * math.sqrt(2.0 / self._fan(fan_in, fan_out)))
 
 
-class HeUniform(Initializer):
-    """U(-a, a) with a = sqrt(6 / fan_in). He et al. 2015; PyTorch's `kaiming_uniform_` for ReLU."""
+class HeUniform(_He):
+    """U(-a, a) with a = gain · sqrt(6 / fan); fan is fan_in, or fan_out as `mode` says. He et al. 2015; PyTorch's
+    `kaiming_uniform_` for ReLU.
+    """
 
     spec_name = "he_uniform"
-    for_relu = True
     also = ("kaiming_uniform", "kaiming_uniform_", "HeUniform")
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return uniform numbers of variance 2 / fan_in."""
-        limit = math.sqrt(6.0 / fan_in)
+        limit = self.gain * math.sqrt(6.0 / self._fan(fan_in, fan_out))
         return rng.uniform(-limit, limit, shape)
 
 
-class LeCunNormal(Initializer):
-    """N(0, 1 / fan_in), for SELU and for units without an activation. LeCun et al. 1998; Klambauer et al. 2017."""
+class LeCunNormal(_Gained):
+    """N(0, gain² / fan_in), for SELU and for units without an activation. LeCun et al. 1998; Klambauer et al. 2017.
+
+    PyTorch's `kaiming_normal_` for tanh has `gain=5/3`.
+    """
 
     spec_name = "lecun_normal"
     also = ("LecunNormal", "lecun_normal_")
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return normal numbers of variance 1 / fan_in."""
-        return rng.standard_normal(shape) * math.sqrt(1.0 / fan_in)
+        return rng.standard_normal(shape) * (self.gain * math.sqrt(1.0 / fan_in))
 
 
-class LeCunUniform(Initializer):
-    """U(-a, a) with a = sqrt(3 / fan_in). Keras's `lecun_uniform`; PyTorch's layers start with a = sqrt(1 / fan_in)."""
+class LeCunUniform(_Gained):
+    """U(-a, a) with a = gain · sqrt(3 / fan_in). Keras's `lecun_uniform`; `pytorch` has a = sqrt(1 / fan_in)."""
 
     spec_name = "lecun_uniform"
     also = ("LecunUniform", "lecun_uniform_")
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return uniform numbers of variance 1 / fan_in."""
-        limit = math.sqrt(3.0 / fan_in)
+        limit = self.gain * math.sqrt(3.0 / fan_in)
         return rng.uniform(-limit, limit, shape)
 
 
@@ -234,3 +278,52 @@ class Orthogonal(Initializer):
         q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
         q *= np.where(np.diagonal(r) < 0, -self.gain, self.gain)
         return np.ascontiguousarray(q if rows >= columns else q.T).reshape(shape)
+
+
+class Sparse(Initializer):
+    """N(0, std²) for `nonzeros` inputs of each unit, chosen at random, and 0 for all others.
+
+    With fewer inputs than that, no weight is 0. Units then differ from the start, however many inputs they have.
+    Martens 2010. Caffe's `sparse` instead draws whether each weight is 0; PyTorch's `sparse_` has a fraction of zeros.
+    """
+
+    spec_name = "sparse"
+    also = ("sparse_",)
+    _: KW_ONLY
+    nonzeros: Annotated[int, Range(low=1), Also("sparsity", "connections", "k")] = 15
+    std: Std = 1.0
+
+    def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
+        """Return normal numbers, most of which are replaced by zeros. The inputs of a unit are a column of a matrix, or
+        all but the first axis of a kernel.
+        """
+        values = rng.standard_normal(shape) * self.std
+        units = values if len(shape) <= 2 else values.reshape(shape[0], -1).T
+        ranks = rng.random(units.shape).argsort(axis=0).argsort(axis=0)
+        units[ranks >= self.nonzeros] = 0
+        return values
+
+
+class PyTorch(Initializer):
+    """As PyTorch's layer of the same name starts: biases too, unless they have a `bias_init` of their own.
+
+    U(-a, a) with a = sqrt(1 / fan_in) for weights and biases of `Linear` and convolutions, fan_in being that of the
+    weights; sqrt(1 / hidden) for recurrent layers; N(0, 1) for embeddings; and for attention, `xavier_uniform` of q, k
+    and v as one matrix, and biases at zero.
+    """
+
+    spec_name = "pytorch"
+    also = ("torch", "PyTorch", "reset_parameters")
+
+    def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
+        """Return uniform numbers of variance 1 / (3 fan_in)."""
+        limit = math.sqrt(1.0 / fan_in)
+        return rng.uniform(-limit, limit, shape)
+
+    def biases(self) -> Initializer:
+        """As the weights."""
+        return self
+
+    def of(self, starts: Mapping[str, Initializer], name: str) -> Initializer:
+        """As PyTorch's layer starts this parameter."""
+        return starts.get(name, self)

@@ -38,6 +38,8 @@ def rows(experiment: Experiment) -> Iterator[Row]:
     given = experiment.origins
     for name, value in (("seed", experiment.seed), ("dtype", Word(experiment.dtype))):
         yield Row("setting", name, name, name, 0, value, given.get(name, default))
+    if experiment.init is not None:
+        yield Row("setting", "init", "init", "init", 0, experiment.init, given.get("init", default))
     yield from _data(experiment)
     if experiment.model:
         yield Row("setting", "model", "model", "model", 0, Word(experiment.model), given.get("model", default))

@@ -433,7 +433,7 @@ def _computed(sample: Sample, **changes: Any) -> dict[str, Any]:
     """Return all that one pass of a layer computes."""
     values = sample.defaults() | sample.arguments | changes
     made = dict(sample.cls.geometry(sample.incoming, values).inferred) | sample.arguments | changes
-    if "init" in changes:
+    if any(name.endswith("init") for name in changes):
         return {name: parameter.data for name, parameter in sample.cls(**made).parameters().items()}
     nn.set_seed(3)
     layer = sample.cls(**made)

@@ -32,6 +32,7 @@ FAMILIES = (
     "weighted_means.py",
     "axes.py",
     "sequences.py",
+    "starts.py",
 )
 """Modules of their own: those of layers have `layer_rows()`, others `content()`, all of what stands in their file."""
 Tensor = torch.Tensor

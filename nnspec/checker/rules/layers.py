@@ -36,6 +36,8 @@ def start_for_relu(chain: Chain) -> Iterator[Diagnostic]:
         init = one.value.values().get("init")
         if isinstance(init, Initializer) and init.for_relu and issubclass(part, Activation) and part.suits:
             given = one.value.arguments.get("init")
+            if given is not None and not one.span.start <= given.origin.span.start < one.span.end:
+                given = None  # the setting of the whole spec, which may suit other layers
             follows = f"meant for ReLU, but `{part.spec_name}` follows"
             fix = None
             if given is not None and given.origin.span.text == init.spec_name:

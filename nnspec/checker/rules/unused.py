@@ -33,7 +33,7 @@ def unused_names(result: Result) -> Iterator[Diagnostic]:
 
 @rule("NN718")
 def idle_names(experiments: Sequence[Experiment]) -> Iterator[Diagnostic]:
-    """A setting per layer that has no effect in any lane."""
+    """A setting for layers that has no effect in any lane."""
     idle, used = Idle(), set[tuple[Span, str]]()
     idlers: dict[tuple[Span, str], str] = {}
     for experiment in experiments:
@@ -41,6 +41,11 @@ def idle_names(experiments: Sequence[Experiment]) -> Iterator[Diagnostic]:
         reasons = idle(experiment) | (dict(initial.idle) if initial else {})
         named = [(name, name) for name in (*experiment.by_name, *(initial.settings if initial else ()))]
         named += [(f"train.freeze.{name}", "train.freeze") for name in experiment.train.freeze or ()]
+        if experiment.init is not None:
+            named.append(("init", "init"))
+            starts = (n.value.arguments.get("init") for layer in experiment.layers for n in layer.walk())
+            if not any(start and start.origin == experiment.origins.get("init") for start in starts):
+                reasons |= {"init": "all layers that take an `init` have their own"}
         for name, setting in named:
             origin = experiment.origins.get(setting)
             if origin is None:

@@ -22,10 +22,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, InitVar
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.initializers import Initializer, XavierUniform
+from nnspec.engine.initializers import ZEROS, BiasInit, Initializer, XavierUniform
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, saved, sequence
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Inferred, kept
@@ -52,8 +53,8 @@ class MultiHeadAttention(Layer):
     positions. This is self-attention: PyTorch's `nn.MultiheadAttention(D, H, batch_first=True)` applied to (x, x, x),
     or `F.scaled_dot_product_attention` between two `Linear`; it has no dropout and no padding mask. The weights of q, k
     and v are each initialised Glorot-uniform, as in Keras; PyTorch treats the three as one matrix and initialises W_o
-    uniformly in ±1/√D. Biases start at zero. D must be a multiple of H: ShapeError, or ValueError in Python. Vaswani et
-    al. 2017.
+    uniformly in ±1/√D, as `init=pytorch` does. Biases start at zero. D must be a multiple of H: ShapeError, or
+    ValueError in Python. Vaswani et al. 2017.
     """
 
     spec_name = "MultiHeadAttention"
@@ -63,6 +64,8 @@ class MultiHeadAttention(Layer):
     backward_reads = frozenset({"input"})
     image_as = "sequence"
     looks_ahead_unless = "causal=true"
+    # The weights of q, k and v have 3·D outputs together.
+    pytorch_starts = MappingProxyType({"qkv_weight": XavierUniform(gain=math.sqrt(0.5)), "bias": ZEROS})
 
     embed_dim: Inferred[Annotated[Count, Also("width", "d_model", "in_features", "dim", "n_embd", "embedding_dim")]]
     num_heads: Annotated[Count, Also("heads", "n_heads", "nhead", "n_head")]
@@ -70,6 +73,7 @@ class MultiHeadAttention(Layer):
     causal: Annotated[bool, Also("is_causal", "use_causal_mask")] = False
     bias: Annotated[bool, Also("use_bias")] = True
     init: Annotated[Initializer, Also("kernel_initializer", "weight_init")] = XAVIER_UNIFORM
+    bias_init: BiasInit = None
     dtype: InitVar[str] = "float64"
     rng: InitVar[Generator | None] = None
     _x: NDArray[Any] | None = kept()
@@ -81,11 +85,14 @@ class MultiHeadAttention(Layer):
             raise ValueError(f"MultiHeadAttention: {_uneven(width, self.num_heads)}")
         self._scale = 1.0 / math.sqrt(width // self.num_heads)
         draw = rng or default_generator()
-        *three, last = (self.init.draw((width, width), width, width, draw) for _ in range(4))
+        first, second = (self.init.of(self.pytorch_starts, name) for name in ("qkv_weight", "out_weight"))
+        *three, last = (init.draw((width, width), width, width, draw) for init in (first, first, first, second))
+        bias = self.bias_init or self.init.biases().of(self.pytorch_starts, "bias")
+        qkv, out = (bias.draw((n * width,), width, width, draw) if self.bias else None for n in (3, 1))
         self.qkv_weight = Parameter(np.concatenate(three, axis=1), dtype)
-        self.qkv_bias = Parameter(np.zeros(3 * width), dtype, decays=False) if self.bias else None
+        self.qkv_bias = None if qkv is None else Parameter(qkv, dtype, decays=False)
         self.out_weight = Parameter(last, dtype)
-        self.out_bias = Parameter(np.zeros(width), dtype, decays=False) if self.bias else None
+        self.out_bias = None if out is None else Parameter(out, dtype, decays=False)
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
+    from nnspec.engine.initializers import Initializer
+
 __all__ = ["Geometry", "Layer", "Shape", "ShapeError"]
 
 Kept = TypeVar("Kept")
@@ -146,6 +148,9 @@ class Layer(Part, Borrower):
     """Kinds of parameters by name. The defaults are `bias` for names that contain it, and `weight` for all others. Only
     weights decay.
     """
+
+    pytorch_starts: ClassVar[Mapping[str, Initializer]] = MappingProxyType({})
+    """How `init=pytorch` starts its parameters, by name, where PyTorch does not draw them uniformly in ±1/√fan_in."""
 
     skips_frozen: ClassVar[bool] = False
     """Whether backward skips the gradients of its parameters if `trains` is false."""

@@ -21,7 +21,7 @@ from math import gcd, prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
-from nnspec.engine.initializers import HeNormal, Initializer
+from nnspec.engine.initializers import BiasInit, HeNormal, Initializer
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, image, saved, sequence
 from nnspec.engine.layers.windows import (
     Dilation,
@@ -77,6 +77,7 @@ class Convolution(Layer):
     _: KW_ONLY
     use_bias: Annotated[bool, Also("use_bias")] = argument(alias="bias", default=True)
     init: Annotated[Initializer, Also("kernel_initializer", "weight_init")] = HE_NORMAL
+    bias_init: BiasInit = None
     dtype: InitVar[str] = "float64"
     rng: InitVar[Generator | None] = None
     _x: NDArray[Any] | None = kept()
@@ -89,8 +90,10 @@ class Convolution(Layer):
         self._window = (*map(sizes, window), type(self).__name__)
         shape = self._weight_shape(self.in_channels, self.arguments())
         fan_in, fan_out = prod(shape[1:]), shape[0] // self.groups * prod(shape[2:])
-        self.weight = Parameter(self.init.draw(shape, fan_in, fan_out, rng or default_generator()), dtype)
-        self.bias = Parameter(np.zeros(self.out_channels), dtype, decays=False) if self.use_bias else None
+        draw, start = rng or default_generator(), self.bias_init or self.init.biases()
+        self.weight = Parameter(self.init.draw(shape, fan_in, fan_out, draw), dtype)
+        bias = start.draw((self.out_channels,), fan_in, fan_out, draw) if self.use_bias else None
+        self.bias = None if bias is None else Parameter(bias, dtype, decays=False)
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:

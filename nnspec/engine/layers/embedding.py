@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, InitVar
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
@@ -48,6 +49,7 @@ class Embedding(Layer):
     spec_name = "Embedding"
     also = ("embedding", "Embed", "TokenEmbedding", "Lookup")
     looks_up = "num_embeddings"
+    pytorch_starts = MappingProxyType({"weight": UNIT_NORMAL})
     samples_independent = True
 
     num_embeddings: Inferred[Annotated[Count, Also("vocabulary", "vocab_size", "input_dim", "num_tokens")]]
@@ -63,7 +65,8 @@ class Embedding(Layer):
     def __post_init__(self, dtype: str, rng: Generator | None) -> None:
         shape = (self.num_embeddings, self.embedding_dim)
         # Only one id is active at a time, so the fan-in is 1.
-        self.weight = Parameter(self.init.draw(shape, 1, self.embedding_dim, rng or default_generator()), dtype)
+        init = self.init.of(self.pytorch_starts, "weight")
+        self.weight = Parameter(init.draw(shape, 1, self.embedding_dim, rng or default_generator()), dtype)
         self._ramp = np.arange(self.num_embeddings, dtype=dtype)
 
     @classmethod
@@ -143,6 +146,7 @@ class PositionalEmbedding(_Positions):
 
     spec_name = "PositionalEmbedding"
     also = ("PositionEmbedding", "LearnedPositions", "Positions")
+    pytorch_starts = MappingProxyType({"weight": UNIT_NORMAL})
 
     length: Inferred[Annotated[Count, Also("max_len", "sequence_length", "context", "block_size", "num_embeddings")]]
     embedding_dim: Inferred[
@@ -156,7 +160,8 @@ class PositionalEmbedding(_Positions):
 
     def __post_init__(self, dtype: str, rng: Generator | None) -> None:
         shape = (self.length, self.embedding_dim)
-        self.weight = Parameter(self.init.draw(shape, 1, self.embedding_dim, rng or default_generator()), dtype)
+        init = self.init.of(self.pytorch_starts, "weight")
+        self.weight = Parameter(init.draw(shape, 1, self.embedding_dim, rng or default_generator()), dtype)
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:

@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.initializers import HeNormal, Initializer
+from nnspec.engine.initializers import BiasInit, HeNormal, Initializer
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, sample_in_words, saved
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Inferred, argument, kept
@@ -29,7 +29,8 @@ class Linear(Layer):
 
     For sequences `(B, T, in)`, it is applied to every position: y `(B, T, out)`.
     dL/dW = xᵀ g, dL/db = Σ g over batch and positions, dL/dx = g Wᵀ for g = dL/dy. Weights start He-normal, biases at
-    zero. PyTorch stores W as `(out, in)` and initialises both uniformly in ±1/√in; Keras initialises W Glorot-uniform.
+    zero, or as `bias_init` says. PyTorch stores W as `(out, in)` and initialises both uniformly in ±1/√in, as
+    `init=pytorch` does; Keras initialises W Glorot-uniform.
     """
 
     spec_name = "Linear"
@@ -47,14 +48,17 @@ class Linear(Layer):
     _: KW_ONLY
     use_bias: Annotated[bool, Also("use_bias")] = argument(alias="bias", default=True)
     init: Annotated[Initializer, Also("kernel_initializer", "weight_init")] = HE_NORMAL
+    bias_init: BiasInit = None
     dtype: InitVar[str] = "float64"
     rng: InitVar[Generator | None] = None
     _x: NDArray[Any] | None = kept()
 
     def __post_init__(self, dtype: str, rng: Generator | None) -> None:
-        fans = self.in_features, self.out_features
-        self.weight = Parameter(self.init.draw(fans, *fans, rng or default_generator()), dtype)
-        self.bias = Parameter(np.zeros(self.out_features), dtype, decays=False) if self.use_bias else None
+        fans, draw = (self.in_features, self.out_features), rng or default_generator()
+        self.weight = Parameter(self.init.draw(fans, *fans, draw), dtype)
+        start = self.bias_init or self.init.biases()
+        bias = start.draw((self.out_features,), *fans, draw) if self.use_bias else None
+        self.bias = None if bias is None else Parameter(bias, dtype, decays=False)
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:

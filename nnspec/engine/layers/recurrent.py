@@ -15,6 +15,7 @@ from math import sqrt
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from nnspec.engine._numpy import np
+from nnspec.engine.initializers import BiasInit, Initializer, PyTorch
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, saved, sequence
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Inferred, kept
@@ -34,6 +35,7 @@ REVERSE = "_reverse"
 class Recurrent(Layer):
     """Base of the recurrent layers: x `(B, T, in)` -> y `(B, T, hidden)`, or, with `return_sequences=false`, only the
     last one, `(B, hidden)`. The initial state is zero; all parameters start uniformly in ±1/√hidden.
+    With an `init`, the weights of each gate start as it says, and biases at zero; `recurrent_init` is for W_hh.
 
     With `bidirectional`, a second layer with its own parameters, `…_reverse`, reads the sequence from its end, and y is
     both side by side: `(B, T, 2·hidden)`, or `(B, 2·hidden)` with the final state of each, which the second reaches at
@@ -58,6 +60,9 @@ class Recurrent(Layer):
     return_sequences: bool = True
     bias: Annotated[bool, Also("use_bias")] = True
     bidirectional: Annotated[bool, Also("bidirected", "both_directions")] = False
+    init: Annotated[Initializer | None, Also("kernel_initializer", "weight_init")] = None
+    recurrent_init: Annotated[Initializer | None, Also("recurrent_initializer")] = None
+    bias_init: BiasInit = None
     dtype: InitVar[str] = "float64"
     rng: InitVar[Generator | None] = None
     _inputs: NDArray[Any] | None = kept()
@@ -68,17 +73,33 @@ class Recurrent(Layer):
     """The states before the first step, `(B, hidden)` each; None if they are zero."""
 
     def __post_init__(self, dtype: str, rng: Generator | None) -> None:
-        draw, bound, width = rng or default_generator(), 1 / sqrt(self.hidden_size), self.gates * self.hidden_size
-        self.weight_ih = Parameter(draw.uniform(-bound, bound, (self.in_features, width)), dtype)
-        self.weight_hh = Parameter(draw.uniform(-bound, bound, (self.hidden_size, width)), dtype)
-        self.bias_ih = Parameter(draw.uniform(-bound, bound, width), dtype, decays=False) if self.bias else None
-        self.bias_hh = Parameter(draw.uniform(-bound, bound, width), dtype, decays=False) if self.bias else None
+        draw, hidden, width = rng or default_generator(), self.hidden_size, self.gates * self.hidden_size
+        recurrent_init = self.recurrent_init or self.init
+        self.weight_ih = Parameter(self._start(self.init, draw, self.in_features), dtype)
+        self.weight_hh = Parameter(self._start(recurrent_init, draw, hidden), dtype)
+        self.bias_ih = self.bias_hh = None
+        if self.bias:
+            bias_ih, bias_hh = self.bias_init or self._biases(self.init), self.bias_init or self._biases(recurrent_init)
+            self.bias_ih = Parameter(self._start(bias_ih, draw, self.in_features, rows=False), dtype, decays=False)
+            self.bias_hh = Parameter(self._start(bias_hh, draw, hidden, rows=False), dtype, decays=False)
         self._bias = np.empty(width if self.bias else 0, dtype)
         self._places = (0, 0)
         if self.bidirectional:
             self._reverse = type(self)(**{**self.arguments(), "bidirectional": False}, dtype=dtype, rng=draw)
             for name, parameter in self._reverse.parameters().items():
                 setattr(self, name + REVERSE, parameter)
+
+    def _biases(self, init: Initializer | None) -> Initializer | None:
+        return None if init is None else init.biases()
+
+    def _start(self, init: Initializer | None, rng: Generator, fan_in: int, *, rows: bool = True) -> NDArray[Any]:
+        """Draw a weight `(fan_in, gates·hidden)`, or a bias without `rows`, gate by gate: each has fans of its own."""
+        shape, hidden = (fan_in,) if rows else (), self.hidden_size
+        if init is None or isinstance(init, PyTorch):
+            bound = 1 / sqrt(hidden)
+            return rng.uniform(-bound, bound, (*shape, self.gates * hidden))
+        gates = [init.draw((*shape, hidden), fan_in, hidden, rng) for _ in range(self.gates)]
+        return np.concatenate(gates, axis=-1)
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
