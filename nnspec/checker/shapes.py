@@ -85,6 +85,8 @@ class _Walk:
         """The outputs so far, by the names of their layers; shared by all branches."""
         self.inputs: Mapping[str, Field] = {}
         """The inputs of the data if there are several: then a chain must begin with a `from`."""
+        self.following: Sequence[Placed | None] = ()
+        """The layers after the current one, which decide how an image enters."""
         self.begun = False
         """Whether a value has been computed or chosen."""
 
@@ -106,7 +108,8 @@ class _Walk:
     def along(self, layers: Sequence[Placed | None]) -> tuple[LayerNode, ...] | None:
         nodes: list[LayerNode] = []
         good = True
-        for placed in layers:
+        for number, placed in enumerate(layers):
+            self.following = layers[number + 1 :]
             if placed is None or self.lost:
                 good, self.lost = False, not self._begins_anew(placed)
                 continue
@@ -149,6 +152,7 @@ class _Walk:
             return False
         if any(branch.layers for branch in placed.branches) and all(branch.layers for branch in placed.branches):
             return False  # reported where a branch begins
+        self.begun = True
         names = [f"`from({name})`" for name in self.inputs]
         self.findings.error(
             "NN205",
@@ -168,6 +172,7 @@ class _Walk:
         if read.is_layer or field is None:
             return self.values[read.value]
         span, _ = self.values[INPUT].maker
+        field = field.entering(_image_as(self.following))
         return _Value(field.shape, field.tokens, (span, ""), (f"{field.name} {shape_in_words(field.shape)}",))
 
     def _incoming(self, placed: Placed) -> Shape:
@@ -177,7 +182,8 @@ class _Walk:
         return self._read(placed.reads[0]).shape if self._field(placed) is None else self.values[INPUT].shape
 
     def _field(self, placed: Placed) -> Field | None:
-        return next((self.inputs.get(read.value) for read in placed.reads if not read.is_layer), None)
+        found = next((self.inputs.get(read.value) for read in placed.reads if not read.is_layer), None)
+        return None if found is None else found.entering(_image_as(self.following))
 
     def _continue_from(self, read: Read) -> None:
         value = self._read(read)

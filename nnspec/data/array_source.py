@@ -15,7 +15,8 @@ from nnspec.data.axes import Arrangement, Axes
 from nnspec.data.files import digest_of
 from nnspec.data.labels import MOST_LABELS, Labels
 from nnspec.data.npy import NumpyArray
-from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Remark, Split
+from nnspec.data.several import SeveralArrays, each_of
+from nnspec.data.source import Access, Dataset, DataSource, Facts, Field, FileFault, Remark, Split
 from nnspec.data.splitting import Seed, Share, divided, shares
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, Positive, Range
@@ -44,7 +45,7 @@ Padding = Annotated[int | None, Range(low=0), Also("padding_idx", "pad_id", "pad
 class Pair(NamedTuple):
     """Samples and their targets, and the weights of the samples if they have any."""
 
-    x: NumpyArray | MemoryArray
+    x: NumpyArray | MemoryArray | SeveralArrays
     y: NumpyArray | MemoryArray
     w: NumpyArray | MemoryArray | None = None
 
@@ -167,6 +168,7 @@ class ArraySource(DataSource):
                     message = f"`{place.key}` is {_in_words(here)} a sample, and `{other.key}` {_in_words(there)}"
                     raise FileFault(message, argument=place.argument)
         samples, targets = heads[0]
+        inputs = self._inputs(pairs)
         if 0 in targets.shape[1:]:
             raise FileFault(
                 f"`{pairs[0].y.key}` holds no numbers: it is {'×'.join(map(str, targets.shape))}",
@@ -233,8 +235,26 @@ class ArraySource(DataSource):
             stored_axes=arrangement.stored,
             remarks=tuple(remarks),
             weighted=any(pair.w is not None for pair in pairs),
+            inputs=inputs,
         )
         return _Survey(parts, facts, labels, kept, notes)
+
+    def _inputs(self, pairs: Sequence[Pair]) -> tuple[Field, ...]:
+        """Return the inputs of samples that have several. Raises FileFault if pairs differ in them."""
+        fields = [pair.x.fields(self.ids) if isinstance(pair.x, SeveralArrays) else () for pair in pairs]
+        if fields[0] and self.axes is not None:
+            message = "`axes` arranges the axes of one input, and these samples have several"
+            raise FileFault(message, argument="axes", help="save the arrays with the channels first")
+        for pair, own in zip(pairs, fields, strict=True):
+            for here, there in zip(own, fields[0], strict=False):
+                if here.shape != there.shape:
+                    message = (
+                        f"`{here.name}` is {_shape(here)} a sample in `{pair.x.key}`, but {_shape(there)} elsewhere"
+                    )
+                    raise FileFault(message, argument=pair.x.argument)
+            if [field.name for field in own] != [field.name for field in fields[0]]:
+                raise FileFault(f"`{pair.x.key}` are other inputs than `{pairs[0].x.key}`", argument=pair.x.argument)
+        return fields[0]
 
     def _arrange_ids(self, samples: Header, name: str) -> Arrangement:
         """Return the axes of samples that are ids: their places. Raises FileFault for any others."""
@@ -253,10 +273,10 @@ class ArraySource(DataSource):
     def _refuse_other_ids(self, pairs: Sequence[Pair], kept: Sequence[NDArray[Any] | None], ids: int) -> None:
         """Raise FileFault for samples with numbers that are not ids."""
         for pair, keep in zip(pairs, kept, strict=True):
-            bad = pair.x.out_of_range(ids, keep)
-            if bad is not None:
-                name, key = pair.x.element
-                raise bad.fault(name, key, math.prod(pair.x.header().shape), ids, "ids")
+            for array in each_of(pair.x):
+                bad = array.out_of_range(ids, keep)
+                if bad is not None:
+                    raise bad.fault(*array.element, math.prod(array.header().shape), ids, "ids")
 
     def _check_stratified(self, parts: Parts, targets: Header, known: bool) -> None:
         """Raise FileFault if targets have no classes to stratify by, or if nothing is split."""
@@ -380,6 +400,10 @@ def _role(head: Header) -> str:
     if head.kind in "US":
         return "text"
     return "truth values" if head.kind == "b" and _of_samples(head) else "numbers"
+
+
+def _shape(field: Field) -> str:
+    return "×".join(map(str, field.shape)) or "one number"
 
 
 def _in_words(head: Header) -> str:

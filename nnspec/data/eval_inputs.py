@@ -53,8 +53,10 @@ def read_given(data: Any, wanted: Wanted, targets: Targets) -> tuple[Split, tupl
     if is_frame(data):
         inputs, y = table_inputs(data, wanted), _of_frame(data, targets)
     else:
-        arrays = given_data(data).arrays
-        x, y_given = arrays["x_train"], arrays["y_train"]
+        pair = given_data(data).pair("train")
+        if pair is None:
+            raise FileFault("the data has no samples")
+        x, y_given = pair.x, pair.y
         inputs, y = array_inputs(x.read(), wanted), _matching(y_given.read(labels=True), targets, y_given.name)
     if len(y) != len(inputs.x):
         raise FileFault(f"the data has {len(inputs.x):,} samples and {len(y):,} targets")

@@ -13,7 +13,8 @@ from nnspec.data.array_source import ArraySource, Pair, Parts, stored_as
 from nnspec.data.frames import arrays_of, is_frame
 from nnspec.data.labels import Labels
 from nnspec.data.memory import GivenData, as_array, kind_of, or_near
-from nnspec.data.source import Access, DataError, Dataset, DataUnavailable, Facts, FileFault, Remark, fields_of
+from nnspec.data.several import SeveralArrays, check_names
+from nnspec.data.source import Access, DataError, Dataset, DataUnavailable, Facts, Field, FileFault, Remark, fields_of
 from nnspec.data.splitting import Share
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, Count, Range
@@ -36,16 +37,19 @@ class Given(ArraySource):
     With data, `features`, `classes` and `targets` are what the spec expects: other data is an error. `samples` has no
     effect then. Without test samples of its own, a random fraction `test` of the samples is held out for testing (by
     `seed`; with `shuffle = false`, the last samples); with `test = 0`, there is no test set. Everything else is as in
-    `NPZ`: whole numbers, booleans and text in y are classes, and all other targets are numbers to predict.
+    `NPZ`: whole numbers, booleans and text in y are classes, and all other targets are numbers to predict. X may be a
+    mapping, `data=({"left": a, "right": b}, y)`: a sample then has several inputs, which a model reads by
+    `from(left)`; `inputs` are their names, and `features` is how many numbers all or each of them have.
     """
 
     spec_name = "Given"
     also = ("FromPython", "Memory", "InMemory")
 
-    features: Annotated[Count | tuple[Count, ...] | None, Also("shape", "n_features", "input_shape", "inputs")] = None
+    features: Annotated[Count | tuple[Count, ...] | None, Also("shape", "n_features", "input_shape")] = None
     classes: Annotated[Count | None, Range(low=2), Also("n_classes", "num_classes", "labels")] = None
     _: KW_ONLY
     targets: Annotated[Count | None, Also("outputs", "n_targets", "n_outputs")] = None
+    inputs: Annotated[tuple[str, ...] | None, Also("input_names")] = None
     samples: Annotated[Count, Also("n_samples", "train")] = 1000
     test: Share = 0.2
 
@@ -53,13 +57,24 @@ class Given(ArraySource):
 
     def __post_init__(self) -> None:
         """Raise ValueError for `classes` together with `targets`."""
+        check_names(self.inputs)
+        if self.inputs and isinstance(self.features, tuple) and len(self.features) != len(self.inputs):
+            raise ValueError("`features` is one number for all `inputs`, or one for each")
         if self.classes is not None and self.targets is not None:
             raise ValueError("`classes` and `targets` exclude each other: a target is a class, or numbers")
 
     @property
     def shape(self) -> tuple[int, ...] | None:
         """The shape of a sample that the spec expects."""
+        if self.inputs and self.features is not None:
+            return (sum(self._sizes),)
         return (self.features,) if isinstance(self.features, int) else self.features
+
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        """The number of numbers of each input that the spec expects."""
+        given = self.features or 1
+        return given if isinstance(given, tuple) else (given,) * len(self.inputs or ())
 
     def looks_at(self) -> tuple[str, ...]:
         """No files."""
@@ -110,6 +125,11 @@ class Given(ArraySource):
                 f"a sample of the data is {_in_words(facts.shape)}, but the spec expects {_in_words(self.shape)}",
                 argument="features",
             )
+        names = tuple(each.name for each in facts.inputs)
+        if self.inputs is not None and names != self.inputs:
+            has = f"the inputs {', '.join(names)}" if names else "one input"
+            message = f"the data has {has}, but the spec expects {', '.join(self.inputs)}"
+            raise FileFault(message, argument="inputs", help='pass `({"left": …, "right": …}, y)`, in this order')
         if self.classes is not None and self.classes not in (facts.classes, len(facts.levels)):
             kind = f"{facts.classes} classes" if facts.classes else "targets that are numbers"
             raise FileFault(f"the data has {kind}, but the spec expects {self.classes} classes", argument="classes")
@@ -144,10 +164,15 @@ class Given(ArraySource):
         if self.ids is not None:
             header = Header("<i8", (self.samples, *self.shape))
             shape, stored = self._arrange_ids(header, "`features`").shape, stored_as(header, self.ids)
-            return Facts(shape, self.classes, self.samples, test, stored, target, tokens=self.ids, ordered=True)
+            more: dict[str, Any] = {"tokens": self.ids, "inputs": self._expected_inputs(self.ids)}
+            return Facts(shape, self.classes, self.samples, test, stored, target, ordered=True, **more)
         stored = "uint8" if self.divisor == 255 else "float64"
-        axes = self.axes or ()
-        return Facts(self.shape, self.classes, self.samples, test, stored, target, axes=axes, ordered=True)
+        more = {"axes": self.axes or (), "inputs": self._expected_inputs()}
+        return Facts(self.shape, self.classes, self.samples, test, stored, target, ordered=True, **more)
+
+    def _expected_inputs(self, ids: int = 0) -> tuple[Field, ...]:
+        fields = fields_of(zip(self.inputs or (), self._sizes, strict=True))
+        return tuple(replace(each, shape=each.shape if ids else each.shape or (1,), tokens=ids) for each in fields)
 
     def _refuse_missing_cells(self, data: GivenData) -> None:
         """Raise FileFault for a missing cell of a table, with its column."""
@@ -197,7 +222,13 @@ def given_data(data: Any, target: str | Sequence[str] | None = None) -> GivenDat
     if target is not None:
         raise DataError(f"`target` names a column of a DataFrame, and the data is {kind_of(data)}; pass it as (X, y)")
     arrays = _by_role(data)
-    return GivenData({name: MemoryArray(key, as_array(key, value)) for name, (key, value) in arrays.items()})
+    several = {name: _several(key, value) for name, (key, value) in arrays.items() if isinstance(value, Mapping)}
+    plain = {name: pair for name, pair in arrays.items() if name not in several}
+    if wrong := next((name for name in several if not name.startswith("x_")), None):
+        raise DataError(f"`{arrays[wrong][0]}` must be an array, not {kind_of(arrays[wrong][1])}")
+    return GivenData(
+        {name: MemoryArray(key, as_array(key, value)) for name, (key, value) in plain.items()}, several=several
+    )
 
 
 def _are_frames(data: Any) -> bool:
@@ -219,6 +250,18 @@ def _by_role(data: Any) -> dict[str, tuple[str, Any]]:
     if isinstance(data, (tuple, list)) and len(data) == 4:
         help = "; with four arrays, say which is which: {'x_train': …, 'x_test': …, 'y_train': …, 'y_test': …}"
     raise DataError(f"`data` must be {_FORMS}, not {kind_of(data)}{help}")
+
+
+def _several(key: str, inputs: Mapping[Any, Any]) -> SeveralArrays:
+    """Return several inputs by name as one. Raises DataError."""
+    names = tuple(map(str, inputs))
+    try:
+        check_names(names)
+    except ValueError as error:
+        raise DataError(f"`{key}`: {error}") from None
+    arrays = {name: f"{key}[{name!r}]" for name in names}
+    values = zip(arrays.items(), inputs.values(), strict=True)
+    return SeveralArrays(tuple((name, MemoryArray(words, as_array(words, value))) for (name, words), value in values))
 
 
 def _of_mapping(data: Mapping[Any, Any]) -> dict[str, tuple[str, Any]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from nnspec.data.array_file import MemoryArray
 from nnspec.data.array_source import Pair
+from nnspec.data.several import SeveralArrays
 from nnspec.data.source import Column, DataError
 from nnspec.engine._numpy import np
 
@@ -35,12 +36,15 @@ class GivenData:
     """The names of the targets, if they come from a table."""
     notes: tuple[str, ...] = ()
     """Notes on how a table was read."""
+    several: Mapping[str, SeveralArrays] = field(default_factory=dict)
+    """For samples with several inputs, these, by role."""
 
     def pair(self, role: str) -> Pair | None:
         """Return samples and targets for `train`, `val` or `test`; None if there are none."""
-        if f"x_{role}" not in self.arrays:
+        if f"y_{role}" not in self.arrays:
             return None
-        return Pair(self.arrays[f"x_{role}"], self.arrays[f"y_{role}"], self.arrays.get(f"w_{role}"))
+        x = self.several.get(f"x_{role}") or self.arrays[f"x_{role}"]
+        return Pair(x, self.arrays[f"y_{role}"], self.arrays.get(f"w_{role}"))
 
 
 def as_array(key: str, value: Any) -> NDArray[Any]:

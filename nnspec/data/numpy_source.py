@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from nnspec.data.array_source import ArraySource, Pair, Parts
 from nnspec.data.files import shown
 from nnspec.data.npy import NumpyArray, array_names, listed_names
+from nnspec.data.several import SeveralArrays, check_names, each_of
 from nnspec.data.source import FileFault, Remark
 from nnspec.engine.part import Also, FilePath
 
@@ -37,14 +38,21 @@ class NPZ(ArraySource):
     or dropped with `missing = drop`. Bytes are scaled to [0, 1] as in an image, and other numbers are used as they are,
     unless `divisor` is given. Samples with one axis are features; with two, a sequence, or an image if they are bytes;
     with three, an image, channels first; `axes` overrides this. With `ids`, samples are ids from 0 to `ids` - 1, one or
-    a row of them, for `Embedding`; `padding` is the id after the end of a sample, and labels there do not count. Files
-    and arrays may have up to 1 GiB. Nothing is ever unpickled.
+    a row of them, for `Embedding`; `padding` is the id after the end of a sample, and labels there do not count. With
+    `inputs=["left", "right"]`, a sample has several inputs: the arrays `left_train` and `right_train`, or `left` and
+    `right`, which a model reads by `from(left)`. Files and arrays may have up to 1 GiB. Nothing is ever unpickled.
     """
 
     spec_name = "NPZ"
     also = ("Npz", "Arrays", "numpy", "savez")
 
     path: Annotated[FilePath, Also("file", "filename")]
+    _: KW_ONLY
+    inputs: Annotated[tuple[str, ...] | None, Also("input_names", "features")] = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for inputs that a model cannot name."""
+        check_names(self.inputs)
 
     def looks_at(self) -> tuple[str, ...]:
         """The archive."""
@@ -56,19 +64,31 @@ class NPZ(ArraySource):
         train, test = self._pair(keys, "train"), self._pair(keys, "test")
         if train is None:
             train, test = self._pair(keys), None
+        if train is None and self.inputs:
+            raise FileFault(
+                f"{shown(self.path)} does not have an array for each of the inputs, and targets",
+                argument="inputs",
+                help=f"it contains {listed_names(keys)}; name them {self.inputs[0]} and y, or {self.inputs[0]}_train, "
+                f"y_train, {self.inputs[0]}_test, y_test",
+            )
         if train is None:
             raise FileFault(
                 f"{shown(self.path)} has no samples and targets under known names",
                 help=f"it contains {listed_names(keys)}; name them x and y, or x_train, y_train, x_test, y_test",
             )
         parts = Parts(train, self._pair(keys, *_VALIDATION), test)
-        used = {place.key for pair in parts.pairs for place in pair if place is not None}
+        places = (place for pair in parts.pairs for place in (*each_of(pair.x), pair.y, pair.w))
+        used = {place.key for place in places if place is not None}
         return parts, _unused(self.path, [key for key in keys if key not in used])
 
     def _pair(self, keys: Sequence[str], *words: str) -> Pair | None:
         """Return the samples, targets and weights whose names contain one of `words`, or no word if none is given; None
         unless there are samples and targets."""
         x, y, w = (self._only(keys, names, words) for names in (_SAMPLES, TARGETS, _WEIGHTS))
+        if self.inputs:
+            named = [(name, self._only(keys, (name.lower(),), words)) for name in self.inputs]
+            several = tuple((name, array) for name, array in named if array is not None)
+            return None if y is None or len(several) < len(named) else Pair(SeveralArrays(several), y, w)
         return None if x is None or y is None else Pair(x, y, w)
 
     def _only(self, keys: Sequence[str], names: Sequence[str], words: Sequence[str]) -> NumpyArray | None:

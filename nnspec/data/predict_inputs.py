@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -19,14 +19,15 @@ from nnspec.data.csv_file import MOST_BYTES, CsvFile
 from nnspec.data.files import open_file, shown
 from nnspec.data.images import image_files, is_image, read_image
 from nnspec.data.numpy_source import read_samples
-from nnspec.data.source import Column, FileFault
+from nnspec.data.several import joined_rows
+from nnspec.data.source import Column, Field, FileFault
 from nnspec.engine._numpy import np
 from nnspec.engine.part import FilePath
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Inputs", "Wanted", "array_inputs", "read_inputs", "read_table", "table_inputs"]
+__all__ = ["Inputs", "Wanted", "array_inputs", "read_inputs", "read_table", "several_inputs", "table_inputs"]
 
 MOST_NUMBERS = 1 << 27
 LARGEST = 3e38
@@ -54,6 +55,8 @@ class Wanted:
     """The smallest and the largest training value: of each feature of a table, else of all together."""
     arrangement: Arrangement | None = None
     """How arrays hold samples, where that is another order of axes than `shape`'s."""
+    inputs: tuple[Field, ...] = ()
+    """The inputs by name, where a sample has several."""
 
     @property
     def is_image(self) -> bool:
@@ -88,7 +91,10 @@ def read_inputs(path: str, wanted: Wanted, *, invert: bool = False) -> Inputs:
         return _folder(path, wanted, invert)
     if is_image(path):
         return _image(path, wanted, invert)
-    if lower.endswith((".npz", ".npy")):
+    if lower.endswith(".npz") and wanted.inputs:
+        parts = {each.name: read_samples(path, (each.name,)) for each in wanted.inputs}
+        found = _fit(_of_array(several_inputs(parts, wanted), path, wanted), path, wanted)
+    elif lower.endswith((".npz", ".npy")):
         found = _fit(_of_array(read_samples(path), path, wanted), path, wanted)
     elif lower.endswith((".csv", ".tsv", ".tab", ".txt", ".data")):
         found = _fit(_table(path, wanted), path, wanted)
@@ -110,6 +116,14 @@ def array_inputs(x: Any, wanted: Wanted) -> Inputs:
         raise FileFault(f"samples must be numbers, but this array contains {array.dtype}")
     refuse_unusable(find_unusable(array), "", "x", array.size)
     return _fit(_of_array(array, "the array", wanted), "the array", wanted)
+
+
+def several_inputs(values: Mapping[str, Any], wanted: Wanted) -> NDArray[Any]:
+    """Return samples with several inputs as rows, from an array for each. Raises FileFault for what does not fit."""
+    try:
+        return joined_rows(wanted.inputs, dict(values))
+    except ValueError as error:
+        raise FileFault(str(error)) from None
 
 
 def table_inputs(table: Any, wanted: Wanted) -> Inputs:

@@ -95,6 +95,11 @@ class Field:
     axes: tuple[str, ...] = ()
     """What the axes of `shape` are, as in `Facts`."""
 
+    def entering(self, image_as: str) -> Field:
+        """Return the same with the shape in which it enters a layer that takes images in a form; see `Facts`."""
+        facts = Facts(self.shape, None, 1, 0, axes=self.axes, tokens=self.tokens)
+        return self if len(self.shape) < 2 else replace(self, shape=facts.entering(image_as))
+
 
 @dataclass(frozen=True)
 class Facts:

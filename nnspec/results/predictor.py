@@ -17,7 +17,7 @@ from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import prepared_in
 from nnspec.compiler.scaling import Standardiser, in_units
 from nnspec.data.csv_cells import Form
-from nnspec.data.predict_inputs import Inputs, Wanted, array_inputs, read_inputs, table_inputs
+from nnspec.data.predict_inputs import Inputs, Wanted, array_inputs, read_inputs, several_inputs, table_inputs
 from nnspec.data.source import class_name
 from nnspec.engine._numpy import np
 from nnspec.environment import one_blas_thread
@@ -108,6 +108,8 @@ class Predictor:
         """
         if isinstance(x, (str, os.PathLike)):
             return read_inputs(os.fspath(x), self.wanted)
+        if isinstance(x, Mapping) and self.wanted.inputs and not self.wanted.columns:
+            return array_inputs(several_inputs(x, self.wanted), self.wanted)
         if isinstance(x, Mapping) or hasattr(x, "columns"):
             return table_inputs(x, self.wanted)
         return array_inputs(x, self.wanted)
@@ -181,6 +183,7 @@ def wanted_of(experiment: Experiment, data: DataUse) -> Wanted:
         arrangement=experiment.facts.arrangement,
         divisor=data.divisor,
         tokens=experiment.facts.tokens,
+        inputs=experiment.facts.inputs,
         form=getattr(experiment.data[0].source, "form", Form()),
         columns=data.columns,
         target_names=data.target_names,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Geometry, Layer, Shape
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, sample_in_words
 from nnspec.engine.part import ValueName, kept
 
 if TYPE_CHECKING:
@@ -46,6 +46,19 @@ class From(Layer):
     def of_row(self, start: int, stop: int, shape: Shape) -> None:
         """From now on, return the numbers `start` to `stop` of each sample, a row `(B, n)`, as `(B, *shape)`."""
         self._range = (start, stop, shape)
+
+    def read(self) -> tuple[str, ...]:
+        """Return the name of the value; nothing for a range of the network's input."""
+        return () if self.is_input else (self.name,)
+
+    def output_shape(self, incoming: Shape, *others: Shape) -> Shape:
+        """Return the shape of the value. Raises ShapeError if the row that it is a range of is too short."""
+        if self._range is None:
+            return super().output_shape(incoming, *others)
+        _, stop, shape = self._range
+        if len(incoming) != 1 or incoming[0] < stop:
+            raise ShapeError(f"the input {self.name!r} ends at {stop}, but samples are {sample_in_words(incoming)}")
+        return shape
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None, *others: NDArray[Any]) -> NDArray[Any]:
         """Return its range of the row x, `(B, n) -> (B, *shape)`, or else the value itself."""
