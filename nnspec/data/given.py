@@ -153,7 +153,8 @@ class Given(ArraySource):
         return Labels(tuple(range(self.classes)), tuple(counts.get(value, 0) for value in range(self.classes)))
 
     def _expected(self) -> Facts:
-        if self.shape is None:
+        own = (len(self.inputs),) if self.inputs and self.ids is not None and self.features is None else self.shape
+        if own is None:
             raise FileFault(
                 "the number of features is unknown",
                 argument="features",
@@ -162,13 +163,13 @@ class Given(ArraySource):
         test = round(self.samples * self.test / (1 - self.test))
         target = () if self.targets in (None, 1) else (self.targets,)
         if self.ids is not None:
-            header = Header("<i8", (self.samples, *self.shape))
+            header = Header("<i8", (self.samples, *own))
             shape, stored = self._arrange_ids(header, "`features`").shape, stored_as(header, self.ids)
             more: dict[str, Any] = {"tokens": self.ids, "inputs": self._expected_inputs(self.ids)}
             return Facts(shape, self.classes, self.samples, test, stored, target, ordered=True, **more)
         stored = "uint8" if self.divisor == 255 else "float64"
         more = {"axes": self.axes or (), "inputs": self._expected_inputs()}
-        return Facts(self.shape, self.classes, self.samples, test, stored, target, ordered=True, **more)
+        return Facts(own, self.classes, self.samples, test, stored, target, ordered=True, **more)
 
     def _expected_inputs(self, ids: int = 0) -> tuple[Field, ...]:
         fields = fields_of(zip(self.inputs or (), self._sizes, strict=True))

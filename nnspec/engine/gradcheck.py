@@ -201,7 +201,7 @@ class GradientCheck:
             penalise(network.parameters(), self.penalties, np.empty(BLOCK))
             tensors = [tensor for tensor in _parameters(network) if self.only is None or tensor.name in self.only]
             if self.only is None:
-                ids = any(layer.looks_up for layer in network.layers[0].walk()) if network.layers else False
+                ids = any(layer.looks_up for top in network.layers for layer in top.walk())
                 tensors += [] if ids else [Tensor("input", x, input_grad, 0)]
                 tensors.append(Tensor("loss", outputs, grad, len(network.layers)))
             probe = _Probe(self, copies)

@@ -1,6 +1,6 @@
 """One file of C99 without malloc: `NAME_run` computes outputs and probabilities of one sample in memory of its caller.
 
-Values live in two arenas of a struct, of the network's dtype and of double; where each lies follows from how long it is
+Values live in arenas of a struct, of the network's dtype, double and ids; where each lies follows from how long it is
 needed. Linear layers sum in blocks, and means and softmax in double, so that rounding errors stay small.
 """
 
@@ -83,7 +83,7 @@ class _Writer:
         self.program = program
         self.real = _TYPES[program.dtype]
         self.suffix = "f" if self.real == "float" else ""
-        self.arenas = {"float": _Arena(), "double": _Arena()}
+        self.arenas = {"float": _Arena(), "double": _Arena(), "int64_t": _Arena()}
         self.weights: dict[str, tuple[str, NDArray[Any]]] = {}
         self.names = Identifiers()
         self.lines: list[str] = []
@@ -244,6 +244,10 @@ def _columns(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
     return lines
 
 
+def _input(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    return _loop(op.writes.numbers, f"({y})[i] = ({reads[0]})[i + {op.arguments['start']}];")
+
+
 def _transpose(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
     return _permuted(op.incoming, op.arguments["order"], reads[0], y)
 
@@ -400,6 +404,7 @@ _EMIT: Mapping[str, Emit] = {
     "columns": _columns,
     "cast": _by_number("{x}"),
     "transpose": _transpose,
+    "from": _input,
     "multiply": _by_number("{x} * {factor}"),
     "standardise": _standardise,
     "units": _by_number("(double){x} * {deviation} + {mean}"),

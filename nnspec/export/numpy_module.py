@@ -48,6 +48,11 @@ def _call(function: str, weights: Sequence[str], arguments: Sequence[str] = ()) 
     return emit
 
 
+def _input(op: Op, reads: Sequence[str]) -> str:
+    part = f"{reads[0]}[:, {op.arguments['start']}:{op.arguments['stop']}]"
+    return f"{part}.reshape({', '.join(map(str, ('-1', *op.writes.shape)))})"
+
+
 def _shape(op: Op, reads: Sequence[str]) -> str:
     return f"{reads[0]}.reshape({', '.join(map(str, ('-1', *op.writes.shape)))})"
 
@@ -166,6 +171,7 @@ _EMIT: Mapping[str, Callable[[Op, Sequence[str]], str]] = {
     "columns": _columns,
     "cast": lambda op, reads: f"{reads[0]}.astype(np.{op.writes.dtype})",
     "reshape": _shape,
+    "from": _input,
     "transpose": lambda op, reads: f"{reads[0]}.transpose({(0, *(1 + axis for axis in op.arguments['order']))})",
     "multiply": _formula("{x} * {factor}"),
     "standardise": lambda op, reads: _formula(

@@ -158,6 +158,12 @@ def _complement(g: _Graph, op: Op, reads: Sequence[str]) -> None:
     g.node("Concat", g.node("Sub", _number(g, op, 1), reads[0]), reads[0], axis=-1)
 
 
+def _input(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    start, stop = op.arguments["start"], op.arguments["stop"]
+    part = g.node("Slice", reads[0], g.integers(start), g.integers(stop), g.integers(1))
+    g.node("Reshape", part, g.integers(-1, *op.writes.shape))
+
+
 def _reshape(g: _Graph, op: Op, reads: Sequence[str]) -> None:
     g.node("Reshape", reads[0], g.integers(-1, *op.writes.shape))
 
@@ -394,6 +400,7 @@ _EMIT: Mapping[str, Emit] = {
     "columns": _columns,
     "cast": lambda g, op, reads: g.cast(reads[0], op.writes.dtype),
     "reshape": _reshape,
+    "from": _input,
     "transpose": lambda g, op, reads: g.node("Transpose", reads[0], perm=[0, *(1 + n for n in op.arguments["order"])]),
     "multiply": _with("Mul", "factor"),
     "standardise": _standardise,

@@ -63,6 +63,8 @@ class Op:
     | `units` | x · `deviation` + `mean`, in float64 |
     | `add`, `concat` | the sum of all that is read, or all of it along the features or channels |
     | `exp`, `complement` | eˣ; [1 − x, x] |
+
+    One of several inputs is the layer `from`, with its range of the row.
     """
 
     kind: str
@@ -270,28 +272,30 @@ class _Building:
         steps = lower(self._experiment)
         values = {"x": entry}
         numbers = entry
-        last = entry
         for step in steps:
             if step.op not in ("forward", "add", "concat") or step.writes is None:
                 continue
             node = steps.nodes[step.node]
             reads = [values[name] for name in step.reads]
-            if entry.dtype == "int64" and entry in reads and not (step.op == "forward" and layer_class(node).looks_up):
+            takes_ids = step.op == "forward" and (layer_class(node).looks_up or node.field is not None)
+            if entry.dtype == "int64" and entry in reads and not takes_ids:
                 if numbers is entry:
                     numbers = self._cast(entry, self._dtype, "the network's input")
                 reads = [numbers if value is entry else value for value in reads]
-            last = self._emit(
+            y = self._emit(
                 _kind(node) if step.op == "forward" else step.op,
                 reads,
                 step.writes,
                 node.geometry.out,
-                self._dtype,
+                self._dtype if node.field is None else reads[0].dtype,
                 weights=_weights(layers[step.node], node, self._dtype) if step.op == "forward" else {},
                 arguments=_arguments(layers[step.node], node) if step.op == "forward" else {},
                 node=node,
             )
-            values[step.writes] = last
-        return last
+            if node.field is not None and node.field.tokens:
+                y = self._cast(y, "int64", f"the ids of {step.node}")
+            values[step.writes] = y
+        return values[next(step.reads[0] for step in steps if step.op == "loss")]
 
 
 def _kind(node: LayerNode) -> str:
@@ -315,7 +319,9 @@ def _weights(layer: Layer, node: LayerNode, dtype: str) -> dict[str, NDArray[Any
 
 
 def _arguments(layer: Layer, node: LayerNode) -> dict[str, Any]:
-    """Return the arguments of a layer; for SELU, also its two constants."""
+    """Return the arguments of a layer; for SELU, also its two constants; for an input, its range of the row."""
+    if node.field is not None:
+        return {"start": node.field.start, "stop": node.field.stop}
     constants = {
         name: getattr(layer, name) for name in ("alpha", "scale") if isinstance(getattr(layer, name, None), float)
     }

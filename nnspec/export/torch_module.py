@@ -56,6 +56,11 @@ def _plain(make: str, *weights: str, **arguments: str) -> Emit:
     return emit
 
 
+def _input(op: Op) -> _Module:
+    part = f"{{x}}[:, {op.arguments['start']}:{op.arguments['stop']}]"
+    return _Module(call=f"{part}.reshape({', '.join(map(str, (-1, *op.writes.shape)))})")
+
+
 def _reshape(op: Op) -> _Module:
     if op.kind == "Flatten":
         return _Module("nn.Flatten()")
@@ -253,6 +258,7 @@ _EMIT: Mapping[str, Emit] = {
     "columns": _columns,
     "cast": lambda op: _Module(call=f"{{x}}.to(torch.{op.writes.dtype})"),
     "reshape": _reshape,
+    "from": _input,
     "transpose": lambda op: _Module(
         call=f"{{x}}.permute({', '.join(str(1 + n) for n in (-1, *op.arguments['order']))})"
     ),

@@ -174,7 +174,9 @@ def _forward(op: Op, layers: Mapping[str, Any], reads: Sequence[NDArray[Any]]) -
         return np.concatenate(reads, axis=1 + feature_axis(op.writes.shape))
     if op.node is None:
         raise TypeError(f"{op.writes.name} is no layer")
-    result: NDArray[Any] = layers[op.node.name].forward(np.ascontiguousarray(reads[0]))
+    first, *others = map(np.ascontiguousarray, reads)
+    forward = layers[op.node.name].forward
+    result: NDArray[Any] = forward(first, None, *others) if others else forward(first)
     return result
 
 
