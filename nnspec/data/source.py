@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from nnspec.data.axes import Arrangement, usual_axes
+from nnspec.data.vocabulary import Alphabet
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Part
 from nnspec.errors import NnspecError
@@ -150,6 +151,8 @@ class Facts:
     """The columns of a table, as ranges of a sample's row: a column of text has one number for each of its texts."""
     target_names: tuple[str, ...] = ()
     """The columns that the numbers of a target come from, where they have names."""
+    lines: bool = False
+    """Whether a sample is a line of a text: id 0, its units, and 0 as the target of the last one."""
     predicts_next: bool = False
     """Whether the target of each place is the id at the next one, so that no place may see later ones."""
 
@@ -249,8 +252,8 @@ def fields_of(columns: Iterable[tuple[str, int]]) -> tuple[Field, ...]:
     )
 
 
-def class_name(label: int, names: Sequence[str], alphabet: str | None) -> str:
-    """Return the name of a class: its own, or the character of a text, as `'a'`; else its number."""
+def class_name(label: int, names: Sequence[str], alphabet: Alphabet | None) -> str:
+    """Return the name of a class: its own, or the character or word of a text, as `'a'`; else its number."""
     if label < len(names):
         return names[label]
     return repr(alphabet[label]) if alphabet and label < len(alphabet) else str(label)
@@ -270,8 +273,8 @@ class Dataset:
     """Of the bytes of the arrays of `train` and `test`, in this order: equal data, equal digest."""
     origin: str
     """Where it came from, for a reader: a folder, an address, or `drawn, seed 0`."""
-    alphabet: str | None = None
-    """The character of each id, in order, where samples are text."""
+    alphabet: Alphabet | None = None
+    """The character or word of each id, in order, where samples are text."""
     class_names: tuple[str, ...] = ()
     """The names of the classes, in order, where the data has any."""
     columns: tuple[Column, ...] = ()

@@ -1,14 +1,27 @@
-"""Text by characters: the network predicts the next character at every position of a window."""
+"""Text by characters or words: the network predicts the next one at every position of a window, or of a line."""
 
 from __future__ import annotations
 
 import os
+from array import array
+from collections.abc import Sequence
 from dataclasses import KW_ONLY
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from nnspec.data.files import changed, decoded, digest_of, open_file, remembered, shown
 from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Split
-from nnspec.data.splitting import Share, shares
+from nnspec.data.splitting import Seed, Share, divided, shares
+from nnspec.data.vocabulary import (
+    END,
+    UNKNOWN,
+    USUAL_WORDS,
+    Alphabet,
+    Unit,
+    VocabularySize,
+    lines_of,
+    most_frequent,
+    words_of,
+)
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, Count, FilePath, Range
 
@@ -19,8 +32,25 @@ __all__ = ["Text"]
 
 MOST_BYTES = 1 << 30
 MOST_STORED = 1 << 30  # bytes of all windows
+MOST_UNITS = 1 << 26  # bytes of a text that is read word by word or line by line
 _LISTED = 8
 _LONG = 1 << 19
+
+
+class _Units(NamedTuple):
+    """A text that is read word by word or line by line."""
+
+    alphabet: Alphabet
+    ids: array[int]
+    """The id of every word, or of every unit of every line."""
+    lengths: array[int]
+    """The number of units of each line that is not empty."""
+    order: Sequence[int]
+    """Of lines, those for training and then those for testing; empty for windows."""
+    train: int
+    """How many lines or words are for training."""
+    longest: int
+    """The number of the longest line in the file."""
 
 
 class Text(DataSource):
@@ -35,6 +65,13 @@ class Text(DataSource):
     The file is UTF-8, at most 1 GiB; a byte order mark is ignored, and every line end becomes "\n". It is read in
     chunks and kept as one byte per character (two if there are more than 256 distinct ones); where `stride` is
     `context`, windows share this memory.
+
+    With `unit = word`, everything counts words: runs of letters and digits in lower case, and punctuation marks. The
+    alphabet is then the most frequent words of the training part, at most `vocabulary` with the first, which stands for
+    all others. With `sample = line`, a sample is a line, from the id 0 before its first unit to the same id as the
+    target of its last, as in Karpathy's makemore. Shorter lines are filled with 0 after their end, and the targets
+    there do not count. Lines are shuffled by `seed` before they are split; none may have more than `context` - 1 units.
+    Such files have at most 64 MiB.
     """
 
     spec_name = "Text"
@@ -45,6 +82,20 @@ class Text(DataSource):
     _: KW_ONLY
     test: Share = 0.1
     stride: Annotated[Count | None, Also("step", "hop")] = None
+    unit: Unit = "character"
+    vocabulary: VocabularySize = None
+    sample: Annotated[Literal["window", "line"], Also("samples", "row", "per")] = "window"
+    shuffle: bool = True
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for arguments that exclude each other."""
+        if self.vocabulary is not None and self.unit == "character":
+            raise ValueError("`vocabulary` is for words: with `unit=character`, every character has an id")
+        if self.sample == "line" and self.stride is not None:
+            raise ValueError("`stride` is for windows: with `sample=line`, each line is one sample")
+        if self.sample == "window" and (self.seed or not self.shuffle):
+            raise ValueError("`shuffle` and `seed` are for lines: windows are never shuffled before they are split")
 
     def looks_at(self) -> tuple[str, ...]:
         """The text."""
@@ -53,15 +104,18 @@ class Text(DataSource):
     def facts(self) -> Facts:
         """Count the windows in both parts of the text; each character of the alphabet is a class.
 
-        Raises FileFault for a file that is not text, has fewer than two distinct characters, or is too short.
+        Raises FileFault for a file that is not text, has fewer than two distinct characters, or is too short, and for a
+        line that is too long.
         """
-        alphabet, length = remembered(self._survey, self.path, MOST_BYTES)
+        if self.sample == "line":
+            return self._facts_of_lines()
+        alphabet, length = self._alphabet_and_length()
         train, test = shares(length, self.test)
         counts = self._windows(train), self._windows(test)
         if not counts[0] or (self.test and not counts[1]):
             part, held = ("training", train) if not counts[0] else ("test", test)
             raise FileFault(
-                f"the {part} part of the text has {held:,} characters, and a window takes {self.context + 1:,}: "
+                f"the {part} part of the text has {held:,} {self.unit}s, and a window takes {self.context + 1:,}: "
                 f"`context` and the one that follows",
                 argument="context",
                 help="a smaller `context`, a longer text" + ("" if not counts[0] else ", or a larger `test`"),
@@ -90,10 +144,21 @@ class Text(DataSource):
         Raises DataError for whatever `facts` rejects, and where the file changes in the meantime.
         """
         facts = self.facts()
-        alphabet, length = remembered(self._survey, self.path, MOST_BYTES)
-        ids = self._ids(alphabet, facts.stored, length)
-        border = shares(length, self.test)[0]
-        train, test = self._split(ids[:border]), self._split(ids[border:])
+        alphabet: Alphabet
+        if self.sample == "line":
+            alphabet = self._units().alphabet
+            first, second = self._lines(facts)
+            train, test = (_shifted(rows, facts.stored) for rows in (first, second))
+            parts = first[first > 0], second[second > 0]
+        else:
+            alphabet, length = self._alphabet_and_length()
+            if isinstance(alphabet, str):
+                ids = self._ids(alphabet, facts.stored, length)
+            else:
+                ids = np.array(self._units().ids, facts.stored)
+            border = shares(length, self.test)[0]
+            train, test = self._split(ids[:border]), self._split(ids[border:])
+            parts = ids[:border], ids[border:]
         return Dataset(
             source=self.spec_name,
             facts=facts,
@@ -103,8 +168,102 @@ class Text(DataSource):
             sha256=digest_of((train.x, train.y, test.x, test.y)),
             origin=os.path.abspath(self.path),
             alphabet=alphabet,
-            notes=_unseen(ids[:border], ids[border:], alphabet),
+            notes=_unseen(*parts, alphabet) if isinstance(alphabet, str) else _unknown(*parts, alphabet),
         )
+
+    def _facts_of_lines(self) -> Facts:
+        units = self._units()
+        places, alphabet = max(units.lengths) + 1, len(units.alphabet)
+        if places > self.context:
+            message = (
+                f"line {units.longest:,} has {places - 1:,} {self.unit}s, and `context` holds {self.context - 1:,} and "
+                f"the end of the line"
+            )
+            raise FileFault(message, argument="context", help=f"`context={places}` holds every line")
+        count, stored = len(units.lengths), "uint8" if alphabet <= 256 else "uint16"
+        size = count * places * ((1 if stored == "uint8" else 2) + 4)
+        if size > MOST_STORED:
+            message = f"these lines would take {size / 2**30:.1f} GiB, each as long as the longest; the limit is 1 GiB"
+            raise FileFault(message, help="use shorter lines")
+        return Facts(
+            (places,),
+            alphabet,
+            units.train,
+            count - units.train,
+            stored=stored,
+            target=(places,),
+            tokens=alphabet,
+            predicts_next=True,
+            shuffled=self.shuffle,
+            lines=True,
+            ignores=True,
+        )
+
+    def _lines(self, facts: Facts) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the lines for training and for testing: 0, the ids of the units, and 0; -1 after the end."""
+        units = self._units()
+        lengths, ids = np.array(units.lengths), np.array(units.ids)
+        rows = np.full((len(lengths), facts.shape[0] + 1), -1, np.int32)
+        places = np.arange(facts.shape[0] + 1)
+        rows[:, 0] = 0
+        rows[(places > 0) & (places <= lengths[:, None])] = ids
+        rows[np.arange(len(rows)), lengths + 1] = 0
+        order = np.array(units.order)
+        return rows[order[: units.train]], rows[order[units.train :]]
+
+    def _alphabet_and_length(self) -> tuple[Alphabet, int]:
+        """Return the unit of each id, and how many units there are."""
+        if self.unit == "character":
+            return remembered(self._survey, self.path, MOST_BYTES)
+        units = self._units()
+        return units.alphabet, len(units.ids)
+
+    def _units(self) -> _Units:
+        """Return the text word by word or line by line."""
+        key = self.unit, self.sample, self.vocabulary, self.test, self.shuffle, self.seed
+        return remembered(self._read, self.path, MOST_UNITS, *key, entries=4)
+
+    def _read(self, file: IO[bytes]) -> _Units:
+        """Read the units of an open text, and choose those that have ids: all characters, or words of the training
+        part.
+        """
+        numbers: dict[str, int] = {}
+        found, lengths = array("i"), array("i")
+        longest = (0, 0)
+        for number, line in enumerate(lines_of(decoded(file, self.path, MOST_UNITS)), 1):
+            units = line if self.unit == "character" else words_of(line)
+            if units:
+                found.extend(numbers.setdefault(unit, len(numbers)) for unit in units)
+                lengths.append(len(units))
+                longest = max(longest, (len(units), -number))
+        self._refuse_too_few(len(numbers), len(lengths))
+        lines = self.sample == "line"
+        train, held = shares(len(lengths) if lines else len(found), self.test)
+        order: Sequence[int] = ()
+        learned: Sequence[int] = found[:train]
+        if lines:
+            first, second = divided(train + held, held, self.seed if self.shuffle else None)
+            order = array("i", [*first.tolist(), *second.tolist()])
+            learned = _of_lines(found, lengths, order[:train])
+        names = list(numbers)
+        alphabet: Alphabet
+        if self.unit == "character":
+            alphabet = END + "".join(sorted(names))
+        else:
+            most = (self.vocabulary or USUAL_WORDS) - (2 if lines else 1)
+            words = most_frequent((names[number] for number in learned), most)
+            alphabet = (*([END] if lines else []), UNKNOWN, *words)
+        ids = {unit: i for i, unit in enumerate(alphabet)}
+        table = [ids[name] if name in ids else ids[UNKNOWN] for name in names]
+        return _Units(alphabet, array("i", [table[number] for number in found]), lengths, order, train, -longest[1])
+
+    def _refuse_too_few(self, units: int, lines: int) -> None:
+        """Raise FileFault for a text in which there is nothing to learn."""
+        if units < 2:
+            what = "is empty" if not units else f"holds a single {self.unit} over and over"
+            raise FileFault(f"{shown(self.path)} {what}, so there is nothing to learn")
+        if self.sample == "line" and lines < 2:
+            raise FileFault(f"{shown(self.path)} has a single line, and at least two are needed")
 
     @property
     def _copies(self) -> bool:
@@ -155,6 +314,35 @@ class Text(DataSource):
                 if at == length:
                     return ids
         raise changed(self.path)
+
+
+def _of_lines(units: array[int], lengths: array[int], chosen: Sequence[int]) -> Sequence[int]:
+    """Return the units of some lines, in the order of the text."""
+    wanted, kept, start = set(chosen), array("i"), 0
+    for line, length in enumerate(lengths):
+        if line in wanted:
+            kept.extend(units[start : start + length])
+        start += length
+    return kept
+
+
+def _shifted(rows: NDArray[Any], stored: str) -> Split:
+    """Return lines as samples and targets: rows `(n, T + 1)` without the last place, filled with 0, and without the
+    first one.
+    """
+    return Split(np.maximum(rows[:, :-1], 0).astype(stored), np.ascontiguousarray(rows[:, 1:]))
+
+
+def _unknown(train: NDArray[Any], test: NDArray[Any], alphabet: Alphabet) -> tuple[str, ...]:
+    """Return a note on words outside the vocabulary."""
+    unknown = alphabet.index(UNKNOWN)
+    counts = {
+        f"{int((part == unknown).sum()):,} of {part.size:,} {name} words ({(part == unknown).mean():.1%})": part
+        for name, part in (("training", train), ("test", test))
+        if (part == unknown).any()
+    }
+    which = f"are not among the {len(alphabet) - 1 - unknown:,} words with an id of their own"
+    return (f"{' and '.join(counts)} {which}",) if counts else ()
 
 
 def _characters(piece: str) -> set[str]:

@@ -130,7 +130,7 @@ class Program:
     classes: int | None = None
     columns: tuple[Column, ...] = ()
     class_names: tuple[str, ...] = ()
-    alphabet: str = ""
+    alphabet: str | tuple[str, ...] = ""
     tokens: int = 0
     example: tuple[NDArray[Any], NDArray[Any]] | None = None
     """Samples and their outputs, for targets that test themselves."""

@@ -32,8 +32,8 @@ class DataUse:
     columns: tuple[Column, ...] = ()
     """For a table, the columns that the features come from."""
     target_names: tuple[str, ...] = ()
-    alphabet: str = ""
-    """For a text, its distinct characters in order."""
+    alphabet: str | tuple[str, ...] = ""
+    """For a text, the character or word of each id, in order."""
     border: float | None = None
     """For images, the mean brightness of their outermost pixels, from 0 to 1."""
     notes: tuple[str, ...] = ()

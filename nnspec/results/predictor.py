@@ -28,6 +28,7 @@ from nnspec.statistics.ranking import Choice
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from nnspec.data.vocabulary import Alphabet
     from nnspec.engine.network import NumpyMLP
 
 __all__ = ["Predictor", "predicted", "predictor_of", "probabilities", "squashing", "wanted_of"]
@@ -90,7 +91,7 @@ class Predictor:
     """Mean and standard deviation of each feature; None if samples are not standardised."""
     target_scaling: tuple[NDArray[Any], NDArray[Any]] | None = field(default=None, repr=False)
     """Mean and standard deviation of each target component; None if targets are not standardised."""
-    alphabet: str = ""
+    alphabet: Alphabet = ""
     choice: Choice | None = None
     """Why this lane was chosen; None if it was named."""
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from nnspec.checker.program import Experiment, Program
 from nnspec.data.source import Dataset
+from nnspec.data.vocabulary import Alphabet
 from nnspec.results.data_use import DataUse
 from nnspec.results.lane import LaneResult
 from nnspec.results.predictor import Predictor, predictor_of
-from nnspec.results.writer import USUAL_LENGTH, writer_of
+from nnspec.results.writer import writer_of
 
 __all__ = ["with_predictor", "write_samples"]
 
@@ -32,13 +33,13 @@ def write_samples(program: Program, lanes: dict[str, LaneResult], data: Mapping[
     return True
 
 
-def _with_sample(experiment: Experiment, lane: LaneResult, alphabet: str | None) -> LaneResult:
+def _with_sample(experiment: Experiment, lane: LaneResult, alphabet: Alphabet | None) -> LaneResult:
     if lane.status in ("diverged", "failed") or not lane.records:
         return lane
     writer = writer_of(experiment, lane.network, alphabet)
     if writer is None:
         return lane
-    length = USUAL_LENGTH if experiment.train.sample is None else experiment.train.sample
+    length = writer.usual_length if experiment.train.sample is None else experiment.train.sample
     sample = writer.write(length, temperature=experiment.train.temperature, seed=lane.seed)
     return replace(lane, writer=writer, sample=sample)
 

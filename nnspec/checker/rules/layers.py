@@ -84,9 +84,9 @@ def looks_ahead(experiment: Experiment) -> Iterator[Diagnostic]:
         instead = "replace it with `LayerNorm`" if layer_of(node).family == "norm" else "remove it"
         yield advice(
             "NN721",
-            f"`{node.value.name}` lets each position see later characters, including its target",
+            f"`{node.value.name}` lets each position see later ones, including its target",
             node.span,
             f"write `{argument}`" if argument else instead,
-            (Note(experiment.data[0].value.origin.span, "the target of each position is the next character"),),
+            (Note(experiment.data[0].value.origin.span, "the target of each position is the next one"),),
             with_argument(node, argument, f"add `{argument}`") if argument else None,
         )

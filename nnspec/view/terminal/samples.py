@@ -16,6 +16,6 @@ def written(lane: LaneResult) -> Iterator[str]:
         return
     yield f"{lane.label} writes:"
     yield ""
-    for line in lane.sample.split("\n"):
+    for line in lane.sample.removesuffix("\n").split("\n"):
         yield printable(line)
     yield ""
