@@ -258,8 +258,10 @@ class RunWriter:
         ]
         items += {extra.split()[0]: extra for extra in self.some(extras, 2)}.values()
         if world not in ("text",):
-            items += ["standardise = true"] if self.maybe(0.25) else []
-            moves = ["shift(1)", "flip", "flip(p=0.2)"] if self.image else []
+            rules = "true", "min_max(-1, 1)", "robust", "standard(per=all)", "[fixed(0.5, 2, columns=[0])]"
+            items += [f"standardise = {self.pick(*rules[: 4 if self.image else 5])}"] if self.maybe(0.25) else []
+            moves = ["shift(1)", "flip", "flip(p=0.2)", "crop(1, mode=edge)", "rotate(20)", "zoom(0.2)", "cutout(2)"]
+            moves = moves if self.image else []
             items += [f"augment = [{', '.join(self.some([*moves, 'noise(0.1)'], 2))}]"] if self.maybe(0.25) else []
         items += ["sample = 5"] if world == "text" else []
         items += self._by_layer(world) if self.maybe(0.4) else []

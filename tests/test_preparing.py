@@ -20,7 +20,7 @@ from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.preparing import divide
 from nnspec.compiler.scaling import Standardiser, constant_features, scaling
-from nnspec.data.source import Dataset, Facts, Split
+from nnspec.data.source import DataError, Dataset, Facts, Split
 from nnspec.diagnostics import Source
 from nnspec.engine.augmentations import Flip, Noise, Shift
 from nnspec.engine.gradcheck import GradientCheck
@@ -340,8 +340,9 @@ def test_a_plan_without_any_of_it_prepares_nothing() -> None:
     assert plan.data.scaling is None
 
 
-def test_training_with_all_of_it_allocates_no_arrays() -> None:
-    settings = "augment = [shift(2), flip, noise(0.1)]; standardise = true; validation = 0.2; target = input"
+@pytest.mark.parametrize("moves", ["shift(2), flip", "crop(2, mode=reflect), rotate(9)", "zoom(0.2), cutout(5)"])
+def test_training_with_all_of_it_allocates_no_arrays(moves: str) -> None:
+    settings = f"augment = [{moves}, noise(0.1)]; standardise = true; validation = 0.2; target = input"
     text = spec(
         "Linear(256); ReLU; Linear(784)",
         data="Digits(train=700, test=150)",
@@ -353,6 +354,16 @@ def test_training_with_all_of_it_allocates_no_arrays() -> None:
     train(plan, 1)
     plan.validate()
     assert peak_growth(plan) <= ALLOCATION
+
+
+def test_colours_change_only_where_numbers_are_from_0_to_1(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((20, 3, 6, 6)) * 2
+    np.savez(tmp_path / "d.npz", x=images, y=np.arange(20) % 2)
+    data = f'NPZ("{(tmp_path / "d.npz").as_posix()}", divisor={{}})'
+    train = "epochs = 1; augment = jitter(brightness=0.2, hue=0.1)"
+    with pytest.raises(DataError, match="`jitter` is for images with numbers from 0 to 1, but those of NPZ range from"):
+        run(spec("Flatten; Linear(2)", data=data.format(1), train=train))
+    assert run(spec("Flatten; Linear(2)", data=data.format(2), train=train))["run"].status == "done"
 
 
 @pytest.mark.parametrize("settings", ["standardise = true", "augment = [shift(1), noise(0.2)]", "stratify = true"])
@@ -429,7 +440,12 @@ def test_mismatches_with_the_data_are_reported() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    ["augment = [shift(1), noise(0.2)]", "standardise = true; stratify = true", "target = input; augment = noise(0.2)"],
+    [
+        "augment = [shift(1), noise(0.2)]",
+        "standardise = true; stratify = true",
+        "target = input; augment = noise(0.2)",
+        "standardise = robust(per=all); augment = [crop(2), rotate(20), zoom(0.2), jitter(contrast=0.3), cutout(5)]",
+    ],
 )
 @pytest.mark.parametrize("seeds", ["", "; seed = 7"])
 def test_a_lane_of_a_race_has_the_bits_that_it_has_alone(settings: str, seeds: str) -> None:

@@ -74,7 +74,9 @@ class Given(ArraySource):
     def _sizes(self) -> tuple[int, ...]:
         """The number of numbers of each input that the spec expects."""
         given = self.features or 1
-        return given if isinstance(given, tuple) else (given,) * len(self.inputs or ())
+        if isinstance(given, tuple):
+            return given if self.inputs else ()
+        return (given,) * len(self.inputs or ())
 
     def looks_at(self) -> tuple[str, ...]:
         """No files."""

@@ -34,6 +34,7 @@ def load_data(program: Program, access: Access, beginning: int | None = None) ->
     found = {lane.name: _once(lane, access, loaded, beginning) for lane in program.lanes}
     for lane in program.lanes:
         _suits_the_loss(lane, found[lane.name][0])
+        _suits_augmentations(lane, found[lane.name][0])
         if beginning is None:
             _weigh_something(lane, found[lane.name][0])
             _teach_the_loss(lane, found[lane.name][0])
@@ -101,6 +102,18 @@ def _suits_the_loss(experiment: Experiment, dataset: Dataset) -> None:
                 f"{experiment.loss} requires targets {loss.target_range}, but those of {dataset.source} range from "
                 f"{low:g} to {high:g}; use MSE, MAE or Huber for numeric targets"
             )
+
+
+def _suits_augmentations(experiment: Experiment, dataset: Dataset) -> None:
+    """Reject numbers outside 0 … 1 for an augmentation that would clip them."""
+    for augmentation in experiment.train.augmentations:
+        if augmentation.of_unit_range and dataset.train.x.size:
+            low, high = (float(each) / dataset.divisor for each in (dataset.train.x.min(), dataset.train.x.max()))
+            if low < 0 or high > 1:
+                raise DataError(
+                    f"`{augmentation.spec_name}` is for images with numbers from 0 to 1, but those of {dataset.source} "
+                    f"range from {low:g} to {high:g}; divide them: `divisor = {high:g}`"
+                )
 
 
 def _weigh_something(experiment: Experiment, dataset: Dataset) -> None:

@@ -245,6 +245,17 @@ def _samples(count: int, shape: tuple[int, ...], dtype: str = "float64") -> NDAr
     return np.random.default_rng(5).standard_normal((count, *shape)).astype(dtype)
 
 
+def _shapes(augmentation: Augmentation) -> list[tuple[int, ...]]:
+    """Return the shapes of samples to try: those that it accepts."""
+    found: list[tuple[int, ...]] = []
+    for shape in ((6, 5), (2, 6, 5), (3, 6, 5)):
+        with contextlib.suppress(ShapeError):
+            augmentation.fit(shape)
+            found.append(shape)
+    require(found, "it accepts no images of 6 × 5 pixels")
+    return found
+
+
 def _lent(augmentation: Augmentation, rows: int, shape: tuple[int, ...]) -> Borrower:
     work, kinds = Borrower(), {"float": np.float32, "bool": np.bool_, "index": np.intp}
     arrays = augmentation.work(shape).items()
@@ -256,7 +267,7 @@ def _lent(augmentation: Augmentation, rows: int, shape: tuple[int, ...]) -> Borr
 def noise(sample: PartSample) -> None:
     """Equal generators give equal bits, others do not; the samples of a batch vary independently; types stay."""
     augmentation: Augmentation = sample.make()
-    for shape in ((6, 5), (2, 6, 5)):
+    for shape in _shapes(augmentation):
         with case(shape=shape):
             x = _samples(40, shape)
             y = _applied(augmentation, x)
@@ -272,7 +283,7 @@ def noise(sample: PartSample) -> None:
 def work_arrays_change_nothing(sample: PartSample) -> None:
     """The numbers are the same with work arrays that are lent, and nothing else is allocated."""
     augmentation: Augmentation = sample.make()
-    for shape in ((6, 5), (2, 6, 5)):
+    for shape in _shapes(augmentation):
         with case(shape=shape):
             work = _lent(augmentation, 40, shape)
             for rows in (40, 40, 7, 1):
@@ -288,7 +299,7 @@ def work_arrays_change_nothing(sample: PartSample) -> None:
 @rule("augmentation", whole=True)
 def noise_depends_on_arguments(cls: type[Augmentation], samples: Sequence[PartSample]) -> None:
     """Every argument changes what it does."""
-    _has_effect(cls, samples, lambda sample: _applied(sample.make(), _samples(20, (6, 5))))
+    _has_effect(cls, samples, lambda sample: _applied(sample.make(), _samples(20, (3, 6, 5))))
 
 
 # Data sources
