@@ -440,3 +440,43 @@ def test_numbers_to_predict_have_no_classes() -> None:
     (found,) = nnspec.Spec.parse(text).check(data=(np.zeros((9, 2)), np.arange(9) / 2)).diagnostics
     assert (found.code, found.message) == ("NN305", "this data has no classes: its targets are numbers")
     assert found.span.text == "classes"
+
+
+# The shape of a target
+
+
+UPSCALING = """
+data = Given(features=[1, 4, 4], targets=[1, 8, 8], test=0)
+model { Conv2D(4, 3, padding=same); PixelShuffle(2) }
+loss = MSE
+optimizer = Adam
+train.epochs = 1
+"""
+LABELLING = """
+data = Given(features=7, ids=5, classes=5, targets=[4], test=0)
+model { Embedding(8); LSTM(8, return_sequences=false); Reshape([4, 2]); Linear(5) }
+loss = CrossEntropy
+optimizer = Adam
+train.epochs = 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "x", "y", "wrong"),
+    [
+        (UPSCALING, np.ones((6, 1, 4, 4)), np.zeros((6, 1, 8, 8)), np.zeros((6, 1, 4, 16))),
+        (LABELLING, np.arange(42).reshape(6, 7) % 5, np.arange(24).reshape(6, 4) % 5, np.zeros((6, 3), int)),
+    ],
+)
+def test_targets_may_have_a_shape(text: str, x: Any, y: Any, wrong: Any) -> None:
+    spec = nnspec.Spec.parse(text)
+    assert spec.check().ok
+    assert np.isfinite(spec.run(data=(x, y)).lanes["run"].history["loss"]).all()
+    with pytest.raises(nnspec.SpecError, match="a target of the data is .*, but the spec expects"):
+        spec.run(data=(x, wrong))
+
+
+def test_classes_and_a_number_of_targets_exclude_each_other() -> None:
+    spec = nnspec.Spec.parse(LABELLING.replace("targets=[4]", "targets=4"))
+    (found,) = spec.check().diagnostics
+    assert "`targets` is their shape: `targets=[4]`" in found.message

@@ -193,7 +193,7 @@ class ArraySource(DataSource):
             arrangement = self._arrange_ids(samples, f"`{pairs[0].x.key}`")
             if sum(pair.x.header().nbytes for pair in pairs) <= MOST_LABELS:
                 self._refuse_other_ids(pairs, kept, self.ids)
-        numbers = _levels(pairs, targets, kept, _at_places(targets, arrangement))
+        numbers = _levels(pairs, targets, kept, self._labels_inside(targets, arrangement))
         labels = None if numbers else self._labels(pairs, kept)
         levels: tuple[int, ...] = ()
         if numbers is not None:
@@ -255,6 +255,11 @@ class ArraySource(DataSource):
             if [field.name for field in own] != [field.name for field in fields[0]]:
                 raise FileFault(f"`{pair.x.key}` are other inputs than `{pairs[0].x.key}`", argument=pair.x.argument)
         return fields[0]
+
+    def _labels_inside(self, targets: Header, samples: Arrangement) -> bool:
+        """Whether whole numbers in a target are labels: one for each place of a sequence or each pixel of an image."""
+        places = {"places": samples.shape[:1], "rows": samples.shape[-2:]}
+        return targets.shape[1:] in [extents for name, extents in places.items() if name in samples.axes]
 
     def _arrange_ids(self, samples: Header, name: str) -> Arrangement:
         """Return the axes of samples that are ids: their places. Raises FileFault for any others."""
@@ -385,12 +390,6 @@ def _levels(
 def _of_samples(targets: Header) -> bool:
     """Return whether there is one label per sample: `(n,)`, or `(n, 1)` as in Keras."""
     return targets.shape[1:] in ((), (1,))
-
-
-def _at_places(targets: Header, samples: Arrangement) -> bool:
-    """Return whether there is a target for each place of a sequence or each pixel of an image."""
-    places = {"places": samples.shape[:1], "rows": samples.shape[-2:]}
-    return targets.shape[1:] in [extents for name, extents in places.items() if name in samples.axes]
 
 
 def _role(head: Header) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.data.array_file import Header, MemoryArray
 from nnspec.data.array_source import ArraySource, Pair, Parts, stored_as
+from nnspec.data.axes import Arrangement
 from nnspec.data.frames import arrays_of, is_frame
 from nnspec.data.labels import Labels
 from nnspec.data.memory import GivenData, as_array, kind_of, or_near
@@ -48,7 +49,7 @@ class Given(ArraySource):
     features: Annotated[Count | tuple[Count, ...] | None, Also("shape", "n_features", "input_shape")] = None
     classes: Annotated[Count | None, Range(low=2), Also("n_classes", "num_classes", "labels")] = None
     _: KW_ONLY
-    targets: Annotated[Count | None, Also("outputs", "n_targets", "n_outputs")] = None
+    targets: Annotated[Count | tuple[Count, ...] | None, Also("outputs", "n_targets", "n_outputs")] = None
     inputs: Annotated[tuple[str, ...] | None, Also("input_names")] = None
     samples: Annotated[Count, Also("n_samples", "train")] = 1000
     test: Share = 0.2
@@ -56,12 +57,15 @@ class Given(ArraySource):
     _data: GivenData | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError for `classes` together with `targets`."""
+        """Raise ValueError for `classes` together with a number of `targets`."""
         check_names(self.inputs)
         if self.inputs and isinstance(self.features, tuple) and len(self.features) != len(self.inputs):
             raise ValueError("`features` is one number for all `inputs`, or one for each")
-        if self.classes is not None and self.targets is not None:
-            raise ValueError("`classes` and `targets` exclude each other: a target is a class, or numbers")
+        if self.classes is not None and isinstance(self.targets, int):
+            raise ValueError(
+                "`classes` and a number of `targets` exclude each other: a target is a class, or numbers; for several "
+                "labels per sample, `targets` is their shape: `targets=[4]`"
+            )
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -77,6 +81,11 @@ class Given(ArraySource):
         if isinstance(given, tuple):
             return given if self.inputs else ()
         return (given,) * len(self.inputs or ())
+
+    @property
+    def target(self) -> tuple[int, ...]:
+        """The shape of a target that the spec expects; () for a label or a single number."""
+        return () if self.targets in (None, 1) else (self.targets,) if isinstance(self.targets, int) else self.targets
 
     def looks_at(self) -> tuple[str, ...]:
         """No files."""
@@ -132,12 +141,17 @@ class Given(ArraySource):
             has = f"the inputs {', '.join(names)}" if names else "one input"
             message = f"the data has {has}, but the spec expects {', '.join(self.inputs)}"
             raise FileFault(message, argument="inputs", help='pass `({"left": …, "right": …}, y)`, in this order')
+        if isinstance(self.targets, tuple) and facts.target != self.targets:
+            shape = _in_words(facts.target or (1,))
+            message = f"a target of the data is {shape}, but the spec expects {_in_words(self.targets)}"
+            raise FileFault(message, argument="targets")
         if self.classes is not None and self.classes not in (facts.classes, len(facts.levels)):
             kind = f"{facts.classes} classes" if facts.classes else "targets that are numbers"
             raise FileFault(f"the data has {kind}, but the spec expects {self.classes} classes", argument="classes")
-        if self.targets is not None and (facts.classes is not None or prod(facts.target) != self.targets):
+        count = self.targets if isinstance(self.targets, int) else None
+        if count is not None and (facts.classes is not None or prod(facts.target) != count):
             kind = f"{facts.classes} classes" if facts.classes else f"{prod(facts.target)} numbers as targets"
-            raise FileFault(f"the data has {kind}, but the spec expects {self.targets} numbers", argument="targets")
+            raise FileFault(f"the data has {kind}, but the spec expects {count} numbers", argument="targets")
         if self._data is not None and self._data.columns:
             columns = self._data.columns
             facts = replace(
@@ -146,6 +160,10 @@ class Given(ArraySource):
                 target_names=() if facts.classes else self._data.target_names,
             )
         return survey._replace(facts=facts)
+
+    def _labels_inside(self, targets: Header, samples: Arrangement) -> bool:
+        labels = self.classes is not None and bool(self.targets)
+        return (labels and targets.shape[1:] == self.targets) or super()._labels_inside(targets, samples)
 
     def _labels(self, pairs: Sequence[Pair], kept: Sequence[NDArray[Any] | None]) -> Labels:
         """Return the labels; if the spec names the number of classes, some of them may not occur."""
@@ -163,7 +181,7 @@ class Given(ArraySource):
                 help="`Given(features=4, classes=3)`; or pass the data: `nnspec.run(spec, data=(X, y))`",
             )
         test = round(self.samples * self.test / (1 - self.test))
-        target = () if self.targets in (None, 1) else (self.targets,)
+        target = self.target
         if self.ids is not None:
             header = Header("<i8", (self.samples, *own))
             shape, stored = self._arrange_ids(header, "`features`").shape, stored_as(header, self.ids)
