@@ -104,7 +104,7 @@ def twins() -> Iterator[None]:
 def another(row: dict[str, Any]) -> str | None:
     """Return an expression with another value, to stand where this one comes from; None where none would fit."""
     value, text = row["value"], row["origin"]["text"]
-    plain = {"float64": "float32", "small": "big", "big": "small", "xavier_normal(gain=1.0)": "zeros"}
+    plain = {"float64": "float32", "small": "big", "big": "small", "xavier_normal": "zeros"}
     match value:
         case "residual" | "concat":
             assert text.startswith(value)

@@ -56,7 +56,10 @@ def written(value: object) -> str:
 
 
 def _part(part: Part) -> str:
+    """Write a part with all its arguments, or without any if all have their defaults."""
     given = [(a, getattr(part, a.name)) for a in part.signature() if hasattr(part, a.name)]
+    if all(not a.required and value == a.default for a, value in given):
+        return part.spec_name
     words = [f"{a.name}={written(value)}" if a.keyword_only else written(value) for a, value in given]
     return f"{part.spec_name}({', '.join(words)})" if words else part.spec_name
 
