@@ -472,7 +472,7 @@ def test_targets_may_have_a_shape(text: str, x: Any, y: Any, wrong: Any) -> None
     spec = nnspec.Spec.parse(text)
     assert spec.check().ok
     assert np.isfinite(spec.run(data=(x, y)).lanes["run"].history["loss"]).all()
-    with pytest.raises(nnspec.SpecError, match="a target of the data is .*, but the spec expects"):
+    with pytest.raises(nnspec.SpecError, match="a target of the data is"):
         spec.run(data=(x, wrong))
 
 
