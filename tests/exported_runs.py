@@ -81,6 +81,15 @@ CHAINS = {
         " from(code); Linear(10); add { a { } b { from(last) } }",
         {},
     ),
+    "joins": (
+        "Reshape([4, 14, 14]); Conv2D(6, 5, stride=3); multiply { p { Tanh } q { GlobalAvgPool; Linear(6); Sigmoid }"
+        " r { Conv2D(1, 1) } }; subtract { p { } q { GlobalAvgPool } }; concat { s { dot { p { } q { Conv2D(6, 1) } } }"
+        " d { distance { p { } q { Conv2D(6, 1) } } } c { dot(normalise=true) { p { } q { Conv2D(6, 1) } } } };"
+        " Reshape([12, 4]); multiply { p { } q { GlobalAvgPool } r { Linear(1) } }; concat { p { distance { p { } q {"
+        " Linear(4) } } } q { dot(normalise=true) { p { } q { Tanh } } } }; Flatten;"
+        " subtract { p { } q { Linear(1) } }; concat { p { dot { p { } q { Tanh } } } q { } }; Linear(10)",
+        {},
+    ),
     "hinge": ("Linear(10)", {"loss": "Hinge"}),
     "softmax": ("Linear(10); LogSoftmax", {"loss": "NLL"}),
     "binary": ("Linear(4); Tanh; Linear(1)", {"loss": "BCEWithLogits", "data": "Moons(train=60, test=20)"}),

@@ -94,6 +94,7 @@ UNKNOWN_TO_ONNXRUNTIME = {
     "activations": {"ELU", "GELU", "HardSigmoid", "HardSwish", "LeakyReLU", "Mish", "PReLU", "SELU", "Softplus"},
     "sequences": {"AvgPool", "Conv1D", "PReLU", "RNN"},
     "images": {"AvgPool", "Conv2D", "PReLU"},
+    "joins": {"Conv2D"},
     "resolutions": {"Conv2D", "ConvTranspose1D", "ConvTranspose2D"},
 }
 """Layers that onnxruntime does not have in float64."""

@@ -32,6 +32,24 @@ MODELS = {
 }
 
 
+JOINS = {
+    "multiply": "Linear(9); multiply { p { Linear(6); Tanh }; q { Linear(6); Sigmoid } }; Linear(10)",
+    "multiply three": "Linear(6); Tanh; multiply { p { }; q { Linear(6) }; r { Linear(1); Sigmoid } }; Linear(10)",
+    "the square": "Linear(6); Tanh; multiply { p { }; q { } }; Linear(10)",
+    "subtract": "Linear(9); subtract { p { Linear(6) }; q { Linear(6); Tanh } }; Linear(10)",
+    "subtract a number": "Linear(9); subtract { p { Linear(6) }; q { Linear(1) } }; Linear(10)",
+    "dot": "Linear(9); dot { p { Linear(6); Tanh }; q { Linear(6); Tanh } }; Linear(10)",
+    "cosine": "Linear(9); dot(normalise=true) { p { Linear(6) }; q { Linear(6); Tanh } }; Linear(10)",
+    "distance": "Linear(9); distance { p { Linear(6) }; q { Linear(6); Tanh } }; Linear(10)",
+    "no distance": "a: Linear(9); distance { p { }; q { from(a) } }; Linear(10)",
+    "squeeze and excitation": "Reshape([4, 14, 14]); Conv2D(6, 5, stride=3); Tanh; multiply { p { }; q { GlobalAvgPool;"
+    " Linear(3); ReLU; Linear(6); Sigmoid } }; GlobalAvgPool; Linear(10)",
+    "places": "Reshape([28, 28]); Linear(5); multiply { p { }; q { Linear(1); Sigmoid }; r { GlobalAvgPool } };"
+    " dot { p { }; q { Linear(5) } }; Flatten; Linear(10)",
+}
+MODELS |= JOINS
+
+
 @pytest.fixture
 def plus() -> Iterator[type[Layer]]:
     """A layer that reads one or two further values: y = x + v · w, with a gradient for each of them."""

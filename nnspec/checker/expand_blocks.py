@@ -493,6 +493,10 @@ class _Expansion:
                 first = Note(firsts[word], "first given here")
                 self._error("NN204", f"duplicate `{word}`", branch.head, notes=(first,))
                 continue
+            if part.signature().get(word) is not None:
+                message = f"`{word}` is an argument of `{item.keyword.text}`, and no name of a branch"
+                self._error("NN206", message, branch.head, help="choose another name")
+                continue
             firsts[word] = branch.head
             prefix, shared = f"{place.prefix}{word}.", f"{place.shared}{word}."
             layers = self.chain(branch.items, replace(place, prefix=prefix, shared=shared, what=word))

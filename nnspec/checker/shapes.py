@@ -224,7 +224,8 @@ class _Walk:
         part = placed.value.part
         try:
             if issubclass(part, Composition):
-                return part.combine(self.shape, {branch.name: _members(placed, part, branch) for branch in branches})
+                members = {branch.name: _members(placed, part, branch) for branch in branches}
+                return part.combine(self.shape, members, placed.value.values())
             arguments = self._looked_up(part, placed.value.values())
             arguments |= {read.argument: self._read(read).shape for read in placed.reads}
             if part is not From:

@@ -21,7 +21,7 @@ from math import prod
 from nnspec.checker.program import Experiment, LayerNode
 from nnspec.checker.tensor_names import frozen_layers, tensors
 from nnspec.compiler.allocate import ALIGNMENT, ITEMSIZE, Memory, allocate
-from nnspec.compiler.lower import loss_work, lower, metric_work
+from nnspec.compiler.lower import kernel_class, loss_work, lower, metric_work
 from nnspec.compiler.rewrites import rewritten
 from nnspec.compiler.steps import Steps
 from nnspec.compiler.verify import verified
@@ -215,7 +215,9 @@ def _unshared(experiment: Experiment, batch: int) -> Iterator[int]:
         for node in layer.walk():
             out, incoming = node.geometry.out, node.incoming
             if node.branches:  # its output; the gradient of each part of that; the sum of the branches' gradients
-                yield values(out, out, incoming) + len(node.branches) * ALIGNMENT
+                yield values(out, out, incoming) + len(node.branches) * ALIGNMENT + work(node.geometry.work)
+                ends = (branch.layers[-1].geometry.out if branch.layers else incoming for branch in node.branches)
+                yield values(*ends) if kernel_class(node) is not None else 0
             else:  # its output and the gradient of its input
                 yield values(out, incoming) + work(node.geometry.work)
     outputs = experiment.outputs

@@ -17,7 +17,7 @@ from nnspec.engine.metrics.contract import Places
 from nnspec.engine.work import Work
 from nnspec.errors import ContractError
 
-__all__ = ["gradient_of", "layer_class", "loss_work", "lower", "metric_work", "work_slot"]
+__all__ = ["gradient_of", "kernel_class", "layer_class", "loss_work", "lower", "metric_work", "work_slot"]
 
 
 _OTHERS = ("x", "targets", "labels", "weights", "loss")
@@ -74,6 +74,15 @@ def layer_class(node: LayerNode) -> type[Layer]:
     if not issubclass(part, Layer):
         raise TypeError(f"{node.name} is not a layer")
     return part
+
+
+def kernel_class(node: LayerNode) -> type[Layer] | None:
+    """Return the class of the layer that joins the branches of a composition; None for sums, concatenations and
+    layers.
+    """
+    part = layer_class(node)
+    kernel = part.make_kernel(node.value.values()) if issubclass(part, Composition) else None
+    return None if kernel is None else type(kernel)
 
 
 def gradient_of(value: str) -> str:
@@ -145,6 +154,10 @@ class _Lowering:
             if len(ends) == 1:  # a residual without a shortcut adds its own input
                 ends.append(x)
             y = self._output(node)
+            if kernel_class(node) is not None:
+                saved, scratch = self._work(node.name, node.geometry.work)
+                self.emit(Step("forward", node.name, tuple(ends), y, saves=saved, scratch=scratch))
+                return y
             over = not part.splits and ends[0] not in ends[1:]
             self.emit(Step("concat" if part.splits else "add", node.name, tuple(ends), y, over=over))
             return y
@@ -216,14 +229,16 @@ class _Lowering:
         """Return the values that depend on trained parameters and therefore need a gradient."""
         needed: set[str] = set()
         for step in forward:
-            parameters = step.op == "forward" and self.nodes[step.node].geometry.parameters
+            node = self.nodes[step.node]
+            parameters = step.op == "forward" and not node.branches and node.geometry.parameters
             trained = parameters and step.node not in self.frozen
             if step.writes is not None and (trained or any(read in needed for read in step.reads)):
                 needed.add(step.writes)
         return needed
 
     def _back_through(self, step: Step, gradient: str, needed: set[str], shares: dict[str, list[str]]) -> None:
-        part = layer_class(self.nodes[step.node])
+        node = self.nodes[step.node]
+        part = kernel_class(node) or layer_class(node)
         (x, *others), y = step.reads, step.writes
         kept = {"input": step.reads, "output": (y,)}
         keeps = [name for what, names in kept.items() if what in part.backward_reads for name in names if name]

@@ -77,7 +77,7 @@ def make_layer(node: LayerNode, seed: int, dtype: str, place: tuple[int, ...]) -
             }
             for i, branch in enumerate(node.branches)
         }
-        return compose(**chains)
+        return compose(**chains, **{name: bound.value for name, bound in node.value.arguments.items()})
     more: dict[str, Any] = dict(node.geometry.inferred)
     if part.accepts("dtype"):
         more["dtype"] = dtype
@@ -471,5 +471,8 @@ def _by_name(nodes: Iterable[LayerNode], layers: Iterable[Layer]) -> Iterator[tu
     """Yield every layer that computes, by its full name; a composition is replaced by its layers."""
     for node, layer in zip(nodes, layers, strict=True):
         for inner, made in zip(node.walk(), layer.walk(), strict=True):
-            if not inner.branches:
+            if isinstance(made, Composition):
+                if made.kernel is not None:
+                    yield inner.name, made.kernel
+            else:
                 yield inner.name, made

@@ -51,6 +51,8 @@ def _shapes(steps: Steps, step: Step, shapes: list[tuple[int, ...]], out: Slot) 
         wanted = node.incoming, node.geometry.out
         if step.op == "backward":
             wanted = wanted[1], wanted[0]
+        if node.branches:  # the kernel of a composition reads the outputs of its branches
+            wanted = (shapes[0], wanted[1]) if step.op == "forward" else (wanted[0], out.shape)
         found = shapes[0], out.shape
         # The first layer may take fewer features than it has: those that are not zero throughout.
         narrowed = step.reads == ("x",) and found[1] == wanted[1] and found[0] < wanted[0]

@@ -180,6 +180,39 @@ static void avg_pool(const real *x, real *y, int channels, int rows, int columns
             }
 }
 """,
+    "distances": """
+/* The Euclidean distance of two arrays over the features. */
+static void distances(const real *a, const real *b, real *y, int blocks, int features, int inner)
+{
+    for (int t = 0; t < blocks; t++)
+        for (int i = 0; i < inner; i++) {
+            double sum = 0;
+            for (int f = 0; f < features; f++) {
+                int at = (t * features + f) * inner + i;
+                real apart = a[at] - b[at] + (real)1e-6;
+                sum += (double)apart * apart;
+            }
+            y[t * inner + i] = (real)sqrt(sum);
+        }
+}
+""",
+    "dots": """
+/* The dot product of two arrays over the features, or the cosine of the angle between them. */
+static void dots(const real *a, const real *b, real *y, int blocks, int features, int inner, int normalise)
+{
+    for (int t = 0; t < blocks; t++)
+        for (int i = 0; i < inner; i++) {
+            double sum = 0, left = 0, right = 0;
+            for (int f = 0; f < features; f++) {
+                int at = (t * features + f) * inner + i;
+                sum += (double)a[at] * b[at];
+                left += (double)a[at] * a[at];
+                right += (double)b[at] * b[at];
+            }
+            y[t * inner + i] = (real)(normalise ? sum / fmax(sqrt(left), 1e-8) / fmax(sqrt(right), 1e-8) : sum);
+        }
+}
+""",
     "means": """
 /* The mean of each feature or channel. */
 static void means(const real *x, real *y, int blocks, int features, int inner)

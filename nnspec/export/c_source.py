@@ -286,6 +286,32 @@ def _add(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
     return _loop(op.writes.numbers, f"({y})[i] = {' + '.join(f'({read})[i]' for read in reads)};")
 
 
+def _broadcast(sign: str) -> Emit:
+    """Join the branches number by number; an axis of extent 1 is repeated."""
+
+    def emit(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+        out = op.writes.shape
+        letters = "hijklm"[: len(out)]
+        heads = [f"for (int {n} = 0; {n} < {extent}; {n}++)" for n, extent in zip(letters, out, strict=True)]
+        terms = [f"({read})[{_place(value.shape, letters)}]" for value, read in zip(op.reads, reads, strict=True)]
+        return [*heads, f"    ({y})[{_place(out, letters)}] = {sign.join(terms)};"]
+
+    return emit
+
+
+def _place(shape: Shape, letters: str) -> str:
+    steps = [prod(shape[i + 1 :]) for i in range(len(shape))]
+    words = [f"{n} * {step}" for n, step, extent in zip(letters, steps, shape, strict=True) if extent > 1]
+    return " + ".join(words) or "0"
+
+
+def _compare(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    words = [*reads, y, *_along(op.incoming)]
+    if op.kind == "distance":
+        return [f"distances({', '.join(map(str, words))});"]
+    return [f"dots({', '.join(map(str, words))}, {int(op.arguments['normalise'])});"]
+
+
 def _concat(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
     blocks, features, inner = _along(op.writes.shape)
     lines, start = [], 0
@@ -410,6 +436,10 @@ _EMIT: Mapping[str, Emit] = {
     "units": _by_number("(double){x} * {deviation} + {mean}"),
     "complement": _complement,
     "add": _add,
+    "product": _broadcast(" * "),
+    "subtract": _broadcast(" - "),
+    "dot": _compare,
+    "distance": _compare,
     "concat": _concat,
     **dict.fromkeys(("Transpose", "Patches", "PixelShuffle", "PixelUnshuffle"), _permute),
     "Upsample": _resample,

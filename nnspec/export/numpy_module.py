@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.engine.gaussian import DOUBLE_TAIL
 from nnspec.engine.layers.contract import feature_axis
+from nnspec.engine.layers.products import EPS_COSINE, EPS_DISTANCE
 from nnspec.export.certificate import Certificate
 from nnspec.export.names import python_string
 from nnspec.export.program import Op, Program
@@ -105,6 +106,20 @@ def _resample(op: Op, reads: Sequence[str]) -> str:
     return f"{text}.repeat({rows}, axis=2)" if image else text
 
 
+def _dot(op: Op, reads: Sequence[str]) -> str:
+    a, b = reads
+    total = f".sum(axis={1 + feature_axis(op.incoming)}, keepdims=True)"
+    if not op.arguments["normalise"]:
+        return f"({a} * {b}){total}"
+    norms = (f"np.maximum(np.sqrt(({x} * {x}){total}), {EPS_COSINE!r})" for x in reads)
+    return f"({a} * {b}){total} / " + " / ".join(norms)
+
+
+def _distance(op: Op, reads: Sequence[str]) -> str:
+    axis = 1 + feature_axis(op.incoming)
+    return f"np.sqrt((({reads[0]} - {reads[1]} + {EPS_DISTANCE!r}) ** 2).sum(axis={axis}, keepdims=True))"
+
+
 def _prelu(op: Op, reads: Sequence[str]) -> str:
     return f"np.maximum({reads[0]}, 0) + {_beside(op, 'weight')} * np.minimum({reads[0]}, 0)"
 
@@ -181,6 +196,10 @@ _EMIT: Mapping[str, Callable[[Op, Sequence[str]], str]] = {
     "exp": _formula("np.exp({x})"),
     "complement": _formula("np.concatenate([1 - {x}, {x}], axis=-1)"),
     "add": lambda op, reads: " + ".join(reads),
+    "product": lambda op, reads: " * ".join(reads),
+    "subtract": lambda op, reads: " - ".join(reads),
+    "dot": _dot,
+    "distance": _distance,
     "concat": _concat,
     # shapes
     "Flatten": _shape,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import beside_features, feature_axis
+from nnspec.engine.layers.products import EPS_COSINE, EPS_DISTANCE
 from nnspec.export.certificate import Certificate, ExportError
 from nnspec.export.program import Op, Program, Value
 from nnspec.export.runtimes import Runtime, Values, version_of
@@ -166,6 +167,26 @@ def _input(g: _Graph, op: Op, reads: Sequence[str]) -> None:
 
 def _reshape(g: _Graph, op: Op, reads: Sequence[str]) -> None:
     g.node("Reshape", reads[0], g.integers(-1, *op.writes.shape))
+
+
+def _product(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    total = reads[0]
+    for read in reads[1:]:
+        total = g.node("Mul", total, read)
+
+
+def _dot(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    axis, (a, b) = 1 + feature_axis(op.incoming), reads
+    y = g.reduce("ReduceSum", g.node("Mul", a, b), axis)
+    if op.arguments["normalise"]:
+        for x in reads:
+            norm = g.node("Sqrt", g.reduce("ReduceSum", g.node("Mul", x, x), axis))
+            y = g.node("Div", y, g.node("Max", norm, _number(g, op, EPS_COSINE)))
+
+
+def _distance(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    apart = g.node("Add", g.node("Sub", *reads), _number(g, op, EPS_DISTANCE))
+    g.node("Sqrt", g.reduce("ReduceSum", g.node("Mul", apart, apart), 1 + feature_axis(op.incoming)))
 
 
 def _add(g: _Graph, op: Op, reads: Sequence[str]) -> None:
@@ -408,6 +429,10 @@ _EMIT: Mapping[str, Emit] = {
     "exp": _one("Exp"),
     "complement": _complement,
     "add": _add,
+    "product": _product,
+    "subtract": lambda g, op, reads: g.node("Sub", *reads),
+    "dot": _dot,
+    "distance": _distance,
     "concat": lambda g, op, reads: g.node("Concat", *reads, axis=1 + feature_axis(op.writes.shape)),
     # shapes
     "Flatten": _reshape,

@@ -21,6 +21,7 @@ from nnspec.compiler.lower import layer_class, lower
 from nnspec.data.source import Column
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Layer, Shape
+from nnspec.engine.layers.products import aligned_shape
 from nnspec.engine.layers.resampling import Resampling
 from nnspec.engine.layers.shaping import Permutation, Permuting
 from nnspec.engine.layers.transposed import WINDOW, windows_over
@@ -64,7 +65,8 @@ class Op:
     | `add`, `concat` | the sum of all that is read, or all of it along the features or channels |
     | `exp`, `complement` | eˣ; [1 − x, x] |
 
-    One of several inputs is the layer `from`, with its range of the row.
+    `product`, `subtract`, `dot` and `distance` are compositions, which read the outputs of their branches, in shapes
+    that broadcast. One of several inputs is the layer `from`, with its range of the row.
     """
 
     kind: str
@@ -282,13 +284,17 @@ class _Building:
                 if numbers is entry:
                     numbers = self._cast(entry, self._dtype, "the network's input")
                 reads = [numbers if value is entry else value for value in reads]
+            if node.branches and step.op == "forward":
+                aligned = [aligned_shape(value.shape, node.geometry.out) for value in reads]
+                words = (f"branch {number} of {step.node}" for number in range(1, len(reads) + 1))
+                reads = [self._shaped(*each) for each in zip(reads, aligned, words, strict=True)]
             y = self._emit(
                 _kind(node) if step.op == "forward" else step.op,
                 reads,
                 step.writes,
                 node.geometry.out,
                 self._dtype if node.field is None else reads[0].dtype,
-                weights=_weights(layers[step.node], node, self._dtype) if step.op == "forward" else {},
+                weights={} if node.branches else _weights(layers[step.node], node, self._dtype),
                 arguments=_arguments(layers[step.node], node) if step.op == "forward" else {},
                 node=node,
             )
@@ -301,6 +307,8 @@ class _Building:
 def _kind(node: LayerNode) -> str:
     """Name the operation of a layer. The parts of other packages have no code in any target."""
     part = layer_class(node)
+    if part.spec_name == "multiply":
+        return "product"
     return part.spec_name if part.__module__.startswith(_ENGINE) else f"{part.__module__}:{part.spec_name}"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import feature_axis
+from nnspec.engine.layers.products import EPS_COSINE, EPS_DISTANCE
 from nnspec.export.certificate import Certificate
 from nnspec.export.names import Identifiers
 from nnspec.export.program import Op, Program
@@ -30,7 +31,9 @@ class _Module:
     make: str = ""
     """The constructor; "" if nothing is made."""
     call: str = "self.{name}({x})"
-    """`{name}` is that of the module, `{x}` what is read first; `{all}` and `{items}` are all that is read."""
+    """`{name}` is that of the module, `{x}` what is read first, `{last}` what is read last; `{all}`, `{product}` and
+    `{items}` are all that is read.
+    """
     state: Arrays = field(default_factory=dict)
     """By the names within the module; the empty name is the attribute itself."""
     buffers: Arrays = field(default_factory=dict)
@@ -249,6 +252,13 @@ def _along_features(kind: str) -> Emit:
     return lambda op: _Module(f"nn.{kind}(dim={1 + feature_axis(op.incoming)})")
 
 
+def _dot(op: Op) -> _Module:
+    axis = 1 + feature_axis(op.incoming)
+    if op.arguments["normalise"]:
+        return _Module(call=f"F.cosine_similarity({{items}}, dim={axis}, eps={EPS_COSINE!r}).unsqueeze({axis})")
+    return _Module(call=f"({{product}}).sum({axis}, keepdim=True)")
+
+
 def _over_places(op: Op) -> _Module:
     return _Module(call=f"{{x}}.mean(dim={1 if len(op.incoming) == 2 else (2, 3)})")
 
@@ -266,6 +276,12 @@ _EMIT: Mapping[str, Emit] = {
     "standardise": _standardise,
     "units": _over_arrays("{x}.double() * {deviation} + {mean}"),
     "add": lambda op: _Module(call="{all}"),
+    "product": lambda op: _Module(call="{product}"),
+    "subtract": lambda op: _Module(call="{x} - {last}"),
+    "dot": _dot,
+    "distance": lambda op: _Module(
+        call=f"({{x}} - {{last}} + {EPS_DISTANCE!r}).square().sum({1 + feature_axis(op.incoming)}, keepdim=True).sqrt()"
+    ),
     "concat": lambda op: _Module(call=f"torch.cat([{{items}}], dim={1 + feature_axis(op.writes.shape)})"),
     # shapes
     "Flatten": _reshape,
@@ -375,6 +391,7 @@ class _Writer:
             self.state[f"{name}{suffix}"] = array
         self.state |= {f"{name}.{key}" if key else name: array for key, array in module.state.items()}
         words = {"name": name, "x": reads[0], "all": " + ".join(reads), "items": ", ".join(reads)}
+        words |= {"product": " * ".join(reads), "last": reads[-1]}
         return [f"{y} = {module.call.format_map(words)}"]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nnspec.compiler.plan import build_network
 from nnspec.data.predict_inputs import Inputs
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import feature_axis
+from nnspec.engine.layers.composition import Composition
 from nnspec.environment import one_blas_thread
 from nnspec.export.certificate import Differs, Verified
 from nnspec.export.program import Op, Program, layers_by_name
@@ -148,6 +148,9 @@ def reference(program: Program, predictor: Predictor, x: NDArray[Any]) -> Values
             if op.node is not None:
                 reads = [values[value.name] for value in op.reads]
                 values[op.writes.name] = np.array(_forward(op, layers, reads))
+            elif op.kind in ("reshape", "cast") and op.reads[0].name in values:
+                read = values[op.reads[0].name]
+                values[op.writes.name] = read.reshape(len(read), *op.writes.shape)
         outputs = predictor.outputs_of(predictor.samples(x) if not program.columns else Inputs(stored, ()))
     values[program.outputs.name] = outputs
     if program.probabilities is not None:
@@ -165,17 +168,13 @@ def exact(predictor: Predictor) -> Predictor:
 
 
 def _forward(op: Op, layers: Mapping[str, Any], reads: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    if op.kind == "add":
-        total = reads[0]
-        for read in reads[1:]:
-            total = np.add(total, read)
-        return total
-    if op.kind == "concat":
-        return np.concatenate(reads, axis=1 + feature_axis(op.writes.shape))
     if op.node is None:
         raise TypeError(f"{op.writes.name} is no layer")
+    layer = layers[op.node.name]
+    if isinstance(layer, Composition):
+        return layer.join_outputs(reads[0], reads)
     first, *others = map(np.ascontiguousarray, reads)
-    forward = layers[op.node.name].forward
+    forward = layer.forward
     result: NDArray[Any] = forward(first, None, *others) if others else forward(first)
     return result
 

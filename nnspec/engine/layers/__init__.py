@@ -14,6 +14,7 @@ from nnspec.engine.layers.linear import *  # noqa: F403
 from nnspec.engine.layers.normalisation import *  # noqa: F403
 from nnspec.engine.layers.piecewise import *  # noqa: F403
 from nnspec.engine.layers.pooling import *  # noqa: F403
+from nnspec.engine.layers.products import *  # noqa: F403
 from nnspec.engine.layers.recurrent import *  # noqa: F403
 from nnspec.engine.layers.resampling import *  # noqa: F403
 from nnspec.engine.layers.shaping import *  # noqa: F403

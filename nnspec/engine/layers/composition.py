@@ -21,6 +21,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.layers.chain import Chain, Member
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, numbered
 from nnspec.engine.part import Signature
+from nnspec.engine.work import Work
 from nnspec.errors import ensure
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Composition(Layer):
         super().__init__()
         chains = {name: _named(layers, self) for name, layers in branches.items()}
         _complete(type(self), chains)
+        self.kernel = self.make_kernel(self.arguments())
         self._branches: dict[str, Chain] = {}
         self._children: dict[str, Layer] = {}
         for branch, chain in chains.items():
@@ -118,12 +120,32 @@ class Composition(Layer):
         raise NotImplementedError
 
     @classmethod
-    def combine(cls, incoming: Shape, branches: Mapping[str, Sequence[Member]]) -> Geometry:
+    def make_kernel(cls, arguments: Mapping[str, Any]) -> Layer | None:
+        """Return the layer that joins the outputs of the branches, which it reads as x and others; None for a sum and a
+        concatenation.
+        """
+        return None
+
+    @classmethod
+    def join_flops(cls, outs: Sequence[Shape], arguments: Mapping[str, Any]) -> int:
+        """Count the FLOPs of joining one sample's outputs that depend on the shapes of the branches."""
+        return 0
+
+    @classmethod
+    def join_work(cls, out: Shape, outs: Sequence[Shape], arguments: Mapping[str, Any]) -> Mapping[str, Work]:
+        """Return the work arrays of the kernel."""
+        return {}
+
+    @classmethod
+    def combine(
+        cls, incoming: Shape, branches: Mapping[str, Sequence[Member]], arguments: Mapping[str, Any] | None = None
+    ) -> Geometry:
         """Return shapes, parameters and cost of branches that start at `incoming`. Raises ShapeError."""
         _complete(cls, branches)
         outs = {name: chain[-1].geometry.out if chain else incoming for name, chain in branches.items()}
         out = cls.join(incoming, outs)
-        flops = cls.additions(out, len(branches))
+        given = dict(arguments or {})
+        flops = cls.additions(out, len(branches)) + cls.join_flops([*outs.values()], given)
         parameters: dict[str, Shape] = {}
         state: dict[str, Shape] = {}
         for branch, chain in branches.items():
@@ -135,7 +157,8 @@ class Composition(Layer):
                     ensure(f"{path}.{name}" not in parameters, f"two parameters are called {path}.{name}")
                     parameters[f"{path}.{name}"] = shape
                 state |= {f"{path}.{name}": shape for name, shape in member.geometry.state.items()}
-        return Geometry(out=out, flops=flops, parameters=parameters, state=state)
+        work = cls.join_work(out, [*outs.values()], given)
+        return Geometry(out=out, flops=flops, parameters=parameters, state=state, work=work)
 
     def output_shape(self, incoming: Shape, *others: Shape) -> Shape:
         """Return the shape of one sample's output, from those of the branches. Raises ShapeError if they do not fit."""
@@ -215,6 +238,12 @@ class Composition(Layer):
         return self._joined(ys, None)
 
     # Delegated to the layers
+
+    def lend(self, work: Mapping[str, NDArray[Any]]) -> None:
+        """Lend work arrays to the layer that joins the branches, if there is one."""
+        super().lend(work)
+        if self.kernel is not None:
+            self.kernel.lend(work)
 
     def children(self) -> Mapping[str, Layer]:
         """Return the layers of all branches by their paths, in order."""
