@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from nnspec.data.csv_cells import Form, Quoted, in_words, listed
 from nnspec.data.labels import MOST_LEVELS
 from nnspec.data.source import Remark
+from nnspec.data.vocabulary import most_frequent, words_of
 from nnspec.engine._numpy import np
 
 if TYPE_CHECKING:
@@ -51,6 +52,21 @@ class ReadColumn:
     """Unquoted texts that would mark a missing cell in a column of numbers."""
     unseen: dict[str, int] = field(default_factory=dict)
     """How often each text occurred that is not among `texts`."""
+    ids: bool = False
+    """Whether its texts become ids."""
+    words: int = 0
+    """For text that is read as words, how many of each cell; 0 for any other column."""
+    units: array[int] = field(default_factory=lambda: array("i"))
+    """Of text that is read as words, the words of all cells, as indices into `texts`; -1 for others."""
+    long: int = 0
+    """How many cells have more words than that."""
+    known: tuple[str, ...] | None = None
+    """The texts or words that have ids, once these are learned."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether it has ids, which are learned from the training rows."""
+        return self.ids or self.words > 0
 
     @property
     def word(self) -> str:
@@ -60,7 +76,7 @@ class ReadColumn:
     @property
     def width(self) -> int:
         """How many features it becomes."""
-        return 1 if self.texts is None else len(self.texts)
+        return self.words or (1 if self.texts is None or self.ids else len(self.texts))
 
     @property
     def whole(self) -> tuple[int, ...]:
@@ -87,6 +103,8 @@ class ReadColumn:
                 self.levels.add(value)
                 if len(self.levels) > MOST_LEVELS or not value.is_integer():
                     self.levels = None
+        elif cell is not None and self.words:
+            value = self._take_words(cell)
         elif cell is not None:
             place, problem = self._place_of(str(cell), isinstance(cell, Quoted), form)
             if problem:
@@ -95,6 +113,44 @@ class ReadColumn:
         if keep:
             self.values.append(value)
         return None
+
+    def _take_words(self, cell: str) -> int:
+        """Add the words of a cell; return how many are kept."""
+        assert self.texts is not None
+        found = words_of(cell)
+        self.long += len(found) > self.words
+        kept = found[: self.words]
+        if self.closed:
+            self.units.extend(self.texts.get(word, -1) for word in kept)
+        else:
+            self.units.extend(self.texts.setdefault(word, len(self.texts)) for word in kept)
+        return len(kept)
+
+    def learn(self, trained: NDArray[Any], most: int) -> None:
+        """Give ids to the texts of these rows, or to at most `most` of their words."""
+        assert self.texts is not None
+        values = np.frombuffer(self.values)
+        names = list(self.texts)
+        if self.ids:
+            used = set(values[trained][~np.isnan(values[trained])].astype(int).tolist())
+            self.known = tuple(text for text in self.sorted() if self.texts[text] in used)
+        else:
+            starts = np.cumsum([0, *np.nan_to_num(values).astype(int).tolist()]).tolist()
+            words = (names[unit] for row in trained.tolist() for unit in self.units[starts[row] : starts[row + 1]])
+            self.known = tuple(most_frequent(words, most))
+
+    def numbered(self) -> NDArray[Any]:
+        """Return the ids of the cells `(rows, width)`, as `Column.ids_of` does."""
+        assert self.texts is not None
+        first = 2 if self.words else 1
+        ids = {text: place for place, text in enumerate(self.known or (), first)}
+        table = np.array([*(ids.get(text, first - 1) for text in self.texts), first - 1])
+        values = np.frombuffer(self.values)
+        if self.ids:
+            return table[np.where(np.isnan(values), len(table) - 1, values).astype(int)][:, None]
+        found = np.zeros((len(values), self.words), np.int64)
+        found[np.arange(self.words) < np.nan_to_num(values)[:, None]] = table[np.array(self.units, int)]
+        return found
 
     def _no_number(self, cell: str, form: Form, number: float | None) -> tuple[str, str]:
         what = "is not a number, unlike the cells above" if number is None else "is not a usable number"
@@ -230,7 +286,10 @@ class ReadTable:
         if self.filled:
             yield f"{self.filled:,} missing cells of {self.name} were filled with means over the training rows"
         for column in self.features:
-            if column.unseen:
+            if column.long:
+                cells = f"{column.long:,} of {self.rows:,} cells"
+                yield f"{cells} of column `{column.word}` in {self.name} are cut to {column.words:,} words"
+            if column.unseen and not column.learns:
                 times = sum(column.unseen.values())
                 yield (
                     f"{self.name} has texts in `{column.word}` that do not occur in training: "
@@ -248,6 +307,9 @@ class ReadTable:
         for column, mean in zip(self.features, means, strict=True):
             part = x[:, start : start + column.width]
             start += column.width
+            if column.learns:
+                part[...] = column.numbered()
+                continue
             if column.texts is not None:
                 part[...] = column.ranked()[:, None] == np.arange(column.width)
                 continue

@@ -14,10 +14,11 @@ from nnspec.data.csv_cells import Form, in_words, listed
 from nnspec.data.csv_columns import MOST_COLUMNS, MOST_TEXTS, ReadColumn, ReadTable
 from nnspec.data.csv_file import MOST_BYTES, CsvFile
 from nnspec.data.files import changed, digest_of, open_file, remembered
-from nnspec.data.source import Access, Column, Dataset, DataSource, Facts, FileFault, Remark, Split, fields_of
+from nnspec.data.source import Access, Column, Dataset, DataSource, Facts, Field, FileFault, Remark, Split, fields_of
 from nnspec.data.splitting import Seed, Share, divided, shares
+from nnspec.data.vocabulary import USUAL_WORDS, VocabularySize
 from nnspec.engine._numpy import np
-from nnspec.engine.part import Also, FilePath
+from nnspec.engine.part import Also, FilePath, Range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["CSV"]
 
 MOST_NUMBERS = 1 << 27
+MOST_IDS = 1 << 24
+"""The most ids that are all distinct in float32."""
 MOST_LOOKED_AT = 16 * 1024**2
 """The largest table, in bytes, whose columns `check` compares."""
 _TABLES = (".csv", ".tsv", ".tab", ".txt", ".data")
@@ -48,6 +51,13 @@ class CSV(DataSource):
     A missing cell is an error that says where it is; with `missing = drop` its row is dropped, and with
     `missing = mean` it becomes the column's mean over the training rows, or zeros in a one-hot encoded column.
 
+    The columns in `embed` become ids, for `Embedding`: their texts in the training rows, sorted, from 1 on, and 0 for
+    any other. Each is an input of its own, called as its column, and `numbers` is that of all other features:
+    `from(user); Embedding(16)`. A column in `words` is text that is read as ids of words: the first `length` words of a
+    cell, filled with the id 0 of padding. At most `vocabulary` ids are for padding, unknown words (1), and the most
+    frequent words of the training rows. A single column of ids and no other features are the only input, without a
+    name.
+
     `test` is the fraction of rows held out for testing, or the path of another table with the same columns. Rows are
     shuffled by `seed`, and the last ones are the test set; without `shuffle` they keep the order of the file. With
     `stratify`, every class has the same share in both sets. `validation` is the path of a table with the same columns,
@@ -70,6 +80,10 @@ class CSV(DataSource):
     ] = None
     features: Annotated[tuple[str, ...] | None, Also("columns", "x", "usecols")] = None
     drop: Annotated[tuple[str, ...], Also("exclude", "ignore", "drop_columns", "index_col")] = ()
+    embed: Annotated[tuple[str, ...], Also("embeddings", "ids", "embedding_columns", "lookup")] = ()
+    words: Annotated[str | tuple[str, ...], Also("sentences", "texts", "tokenize", "text_column")] = ()
+    vocabulary: VocabularySize = USUAL_WORDS
+    length: Annotated[int, Range(low=1, high=65_536), Also("max_len", "maxlen", "context", "sequence_length")] = 200
     categories: Annotated[tuple[str, ...], Also("categorical", "text", "onehot", "one_hot", "classes")] = ()
     missing: Annotated[Literal["error", "drop", "mean"], Also("na", "nan", "fillna", "impute")] = "error"
     missing_words: Annotated[tuple[str, ...] | None, Also("na_values", "missing_values", "null_values")] = None
@@ -86,6 +100,11 @@ class CSV(DataSource):
     def form(self) -> Form:
         """How the table is written."""
         return Form(self.delimiter, self.decimal, self.thousands, self.strip, self.comment, self.missing_words)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The names of the columns that are read as words."""
+        return (self.words,) if isinstance(self.words, str) else self.words
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -121,9 +140,7 @@ class CSV(DataSource):
         facts = self._facts(tables)
         if replace(facts, remarks=()) != replace(known, remarks=()):
             raise changed(self.path)
-        labels = table.targets() if self.stratify else None
-        tested = 0 if "test" in tables else facts.test
-        trained, rest = divided(table.rows, tested, self.seed if self.shuffle else None, labels)
+        trained, rest = self._divided(tables)
         means = table.means(trained)
 
         def split(each: ReadTable, rows: NDArray[Any]) -> Split:
@@ -146,20 +163,39 @@ class CSV(DataSource):
             columns=tuple(
                 Column(
                     column.name,
-                    None if column.texts is None else tuple(column.sorted()),
+                    column.known if column.learns else None if column.texts is None else tuple(column.sorted()),
                     mean if self.missing == "mean" and column.texts is None else None,
+                    column.ids,
+                    column.words,
                 )
                 for column, mean in zip(table.features, means, strict=True)
             ),
             target_names=() if facts.classes else self.targets,
-            notes=tuple(note for each in tables.values() for note in each.notes()),
+            notes=(
+                *(note for each in tables.values() for note in each.notes()),
+                *_unknown(facts, train.x, test.x),
+            ),
         )
+
+    def _divided(self, tables: Mapping[str, ReadTable]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the rows of the first table for training and for testing, and learn the ids of the former."""
+        table = tables["path"]
+        tested = 0 if "test" in tables or not self.test else shares(table.rows, float(self.test))[1]
+        labels = table.targets() if self.stratify else None
+        trained, rest = divided(table.rows, tested, self.seed if self.shuffle else None, labels)
+        for number, column in enumerate(table.features):
+            if column.learns:
+                column.learn(trained, (self.vocabulary or USUAL_WORDS) - 2)
+                for other in tables.values():
+                    other.features[number].known = column.known
+        return trained, rest
 
     # What is known before training
 
     def _survey(self) -> dict[str, ReadTable]:
         """Read the tables without keeping their numbers."""
         arguments = (self.targets, self.features, self.drop, self.categories, self.missing, self.form)
+        arguments = (*arguments, self.embed, self.texts, self.length, self.stratify)  # type: ignore[assignment]
 
         def of_training(file: IO[bytes]) -> ReadTable:
             return self._read_file(file, self.path, "path", None, keep=False)
@@ -210,6 +246,8 @@ class CSV(DataSource):
         held_out = tables["validation"].rows if "validation" in tables else 0
         if shape and all(aim.whole and {*aim.whole} <= {0, 1} for each in tables.values() for aim in each.aims):
             levels = (0, 1)  # several labels of a sample
+        inputs = self._inputs(tables)
+        only = inputs[0] if len(inputs) == 1 else None
         return Facts(
             (features,),
             classes,
@@ -222,9 +260,39 @@ class CSV(DataSource):
             validation=held_out,
             shuffled=self.shuffle,
             ordered=not (self.shuffle or self.stratify),
-            columns=fields_of((column.name, column.width) for column in table.features),
+            tokens=0 if only is None else only.tokens,
+            padding=None if only is None else only.padding,
+            inputs=inputs if only is None else (),
+            columns=(
+                *fields_of((column.name, column.width) for column in table.features if not column.learns),
+                *(field for field in inputs if field.tokens),
+            ),
             target_names=() if classes else self.targets,
         )
+
+    def _inputs(self, tables: Mapping[str, ReadTable]) -> tuple[Field, ...]:
+        """Return the inputs of a sample, if some columns have ids: `numbers` of all others, and each of those."""
+        columns = tables["path"].features
+        if not any(column.learns for column in columns):
+            return ()
+        self._divided(tables)
+        numbers = sum(column.width for column in columns if not column.learns)
+        fields = [Field("numbers", 0, numbers, (numbers,), axes=("features",))] if numbers else []
+        start = numbers
+        for column in columns:
+            if not column.learns:
+                continue
+            argument = "words" if column.words else "embed"
+            if not column.name.isidentifier() or (numbers and column.name == "numbers"):
+                what = "is no name" if not column.name.isidentifier() else "is the name of all other features"
+                message = f"`{column.word}` would be an input of the model, and it {what}"
+                raise FileFault(message, argument=argument, help="rename the column, for example `user_id`")
+            shape = (column.words,) if column.words else ()
+            tokens, padding = len(column.known or ()) + (2 if column.words else 1), 0 if column.words else None
+            axes = ("places",) if column.words else ()
+            fields.append(Field(column.name, start, start + column.width, shape, tokens, axes=axes, padding=padding))
+            start += column.width
+        return tuple(fields)
 
     # Reading
 
@@ -246,8 +314,10 @@ class CSV(DataSource):
             self._refuse_disguised(table)
             table.remarks = tuple(self._remarks(table)) if looks else ()
         if not keep:
+            learns = any(column.learns for column in table.features)
             for column in table.used:
-                column.values = array("d")
+                if not (column.learns or (learns and self.stratify and column in table.aims)):
+                    column.values = array("d")
         return table
 
     def _check_form(self) -> None:
@@ -358,7 +428,9 @@ class CSV(DataSource):
                 self._unknown(argument, word, header, name)
             if len(places[word]) > 1:
                 raise FileFault(f"{name} has two columns `{in_words(word)}`", argument=argument, help="rename one")
-            return ReadColumn(word, places[word][0], {} if word in self.categories else None)
+            words = self.length if word in self.texts else 0
+            as_text = word in self.categories or word in self.embed or words
+            return ReadColumn(word, places[word][0], {} if as_text else None, ids=word in self.embed, words=words)
 
         if like is not None:
             columns = [column(each.name, argument) for each in like.used]
@@ -368,18 +440,20 @@ class CSV(DataSource):
         else:
             table = self._table(header, name, argument, places, column)
         for each in table.used:
-            each.most = MOST_COLUMNS if each in table.aims else MOST_TEXTS
+            each.most = MOST_COLUMNS if each in table.aims else MOST_IDS if each.ids else MOST_TEXTS
             each.alone = each in table.aims and len(table.aims) > 1
-            each.listed = each.name in self.categories
+            each.listed = each.name in self.categories or each.learns
         if self.features is None:
             table.unnamed = places.get("", [])
         return table
 
     def _table(self, header: list[str], name: str, argument: str, places: Any, column: Any) -> ReadTable:
-        for word in (*self.categories, *self.drop):
-            if word not in places:
-                self._unknown("categories" if word in self.categories else "drop", word, header, name)
         lists = {"target": self.targets, "features": self.features, "categories": self.categories, "drop": self.drop}
+        lists |= {"embed": self.embed, "words": self.texts}
+        for which in ("categories", "drop", "embed", "words"):
+            for word in lists[which] or ():
+                if word not in places:
+                    self._unknown(which, word, header, name)
         for which, words in lists.items():
             if len(set(words or ())) < len(words or ()):
                 raise FileFault(f"`{which}` names a column twice", argument=which)
@@ -406,6 +480,19 @@ class CSV(DataSource):
         if twice or not names:
             what = f"`{in_words(twice)}` is both a target and a feature" if twice else "no column is left as a feature"
             raise FileFault(what, argument="features" if self.features is not None else "target")
+        for which in ("embed", "words"):
+            for word in lists[which] or ():
+                if word not in names or (which == "words" and word in self.embed):
+                    what = (
+                        "is read as words"
+                        if word in names
+                        else "is a target"
+                        if word in self.targets
+                        else "is no feature"
+                    )
+                    raise FileFault(f"`{which}` names `{in_words(word)}`, which {what}", argument=which)
+        learned = (*self.embed, *self.texts)
+        names = [*(word for word in names if word not in learned), *learned]
         return ReadTable(name, argument, len(header), [column(word, "features") for word in names], aims)
 
     def _unknown(self, argument: str, word: str, header: list[str], name: str) -> None:
@@ -458,7 +545,7 @@ class CSV(DataSource):
                 yield Remark("NN727", message, "path", help)
         if table.rows < _SURE:
             return
-        for column in table.features:
+        for column in (each for each in table.features if not each.learns):
             if len(table.features) > 1 and column.counts_rows():
                 message = f"`{column.word}` only numbers the rows, which says nothing about new rows"
                 yield Remark("NN725", message, where, self._without(column))
@@ -473,3 +560,20 @@ class CSV(DataSource):
             return "remove it from `features`"
         drop = ", ".join(f'"{word}"' for word in (*self.drop, column.word))
         return f"`drop = [{drop}]`"
+
+
+def _unknown(facts: Facts, train: NDArray[Any], test: NDArray[Any]) -> Iterator[str]:
+    """Yield notes on texts and words without an id of their own."""
+    for field in facts.inputs or facts.columns:
+        if not field.tokens:
+            continue
+        unit, unknown = ("words", 1) if field.padding is not None else ("texts", 0)
+        shares = []
+        for name, x in (("training", train), ("test", test)):
+            ids = x[:, field.start : field.stop]
+            real = ids[ids != field.padding] if field.padding is not None else ids
+            count = int((real == unknown).sum())
+            if count:
+                shares.append(f"{count:,} of {real.size:,} {name} {unit} ({count / real.size:.1%})")
+        if shares:
+            yield f"{' and '.join(shares)} of column `{in_words(field.name)}` have the id of unknown ones"

@@ -156,7 +156,7 @@ class Given(ArraySource):
             columns = self._data.columns
             facts = replace(
                 facts,
-                columns=fields_of((each.name, 1 if each.texts is None else len(each.texts)) for each in columns),
+                columns=fields_of((each.name, each.width) for each in columns),
                 target_names=() if facts.classes else self._data.target_names,
             )
         return survey._replace(facts=facts)
@@ -208,7 +208,7 @@ class Given(ArraySource):
             x = pair.x.read(labels=True)
             place = 0
             for column in data.columns:
-                width = 1 if column.texts is None else len(column.texts)
+                width = column.width
                 there = np.isnan(x[:, place])
                 place += width
                 if there.any():

@@ -202,7 +202,7 @@ def _values(low: float, high: float) -> str:
 def _unlike_columns(x: NDArray[Any], wanted: Wanted) -> Iterator[str]:
     start, noted = 0, 0
     for column in wanted.columns:
-        width = 1 if column.texts is None else len(column.texts)
+        width = column.width
         if column.texts is None and start < len(wanted.ranges):
             low, high = wanted.ranges[start]
             here, there = float(x[:, start].min()), float(x[:, start].max())
@@ -333,6 +333,9 @@ def _features(
         at = places[column.name]
         for row, (line, cells) in enumerate(body):
             cell = cells[at]
+            if column.tokens:
+                x[row, start : start + column.width] = column.ids_of(cell)
+                continue
             where = f"{shown(path)}, line {line:,}, column `{in_words(column.name)}`"
             if column.texts is not None:
                 if cell in column.texts:
@@ -350,7 +353,7 @@ def _features(
             if number is None or not math.isfinite(number):
                 raise FileFault(f"{where}: `{in_words(cell)}` is not a usable number")
             x[row, start] = number
-        start += 1 if column.texts is None else len(column.texts)
+        start += column.width
     return x
 
 
@@ -360,6 +363,16 @@ def _filled(
     """Say which empty cells were filled in as in training, with the mean of their column."""
     notes = []
     for column in wanted.columns if header is not None else ():
+        if column.ids and header is not None:
+            at = header.index(column.name)
+            unknown = sorted({cells[at] for _, cells in body} - {*(column.texts or ())})
+            if unknown:
+                listed = ", ".join(f"`{in_words(text)}`" for text in unknown[:8])
+                more = f" and {len(unknown) - 8:,} more" if len(unknown) > 8 else ""
+                notes.append(
+                    f"{listed}{more} of column `{in_words(column.name)}`: not in the training data, and the embedding "
+                    "of unknown ones was not trained"
+                )
         if column.texts is None and column.mean is not None:
             at = header.index(column.name) if header is not None else 0
             empty = sum(form.is_missing(cells[at], numbers=True) for _, cells in body)

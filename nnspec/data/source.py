@@ -7,14 +7,15 @@ a source of the user's own files reads their headers, or all of a small file. `l
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from nnspec.data.axes import Arrangement, usual_axes
-from nnspec.data.vocabulary import Alphabet
+from nnspec.data.vocabulary import Alphabet, words_of
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Part
 from nnspec.errors import NnspecError
@@ -95,6 +96,8 @@ class Field:
     """For a target of labels, how many classes there are."""
     axes: tuple[str, ...] = ()
     """What the axes of `shape` are, as in `Facts`."""
+    padding: int | None = None
+    """For an input of ids, the one that fills the places after the end of a sample, as in `Facts`."""
 
     def entering(self, image_as: str) -> Field:
         """Return the same with the shape in which it enters a layer that takes images in a form; see `Facts`."""
@@ -240,6 +243,33 @@ class Column:
     """The texts of a column of text, each a feature that is 0 or 1; None for a column of numbers."""
     mean: float | None = None
     """For a column of numbers, what replaces a missing cell, where missing cells are filled in."""
+    ids: bool = False
+    """Whether its texts are ids: 1 + the place of the text, and 0 for any other."""
+    words: int = 0
+    """For text that is read as words, how many: 2 + the place of each word among `texts`, 1 for any other, and 0 after
+    the last one; 0 for any other column."""
+
+    @property
+    def width(self) -> int:
+        """How many features it becomes."""
+        return self.words or (1 if self.texts is None or self.ids else len(self.texts))
+
+    @property
+    def tokens(self) -> int:
+        """How many ids there are; 0 for numbers."""
+        known = len(self.texts or ())
+        return known + 2 if self.words else known + 1 if self.ids else 0
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {text: place for place, text in enumerate(self.texts or (), 2 if self.words else 1)}
+
+    def ids_of(self, cell: str) -> list[int]:
+        """Return the ids of a cell, `width` of them."""
+        if not self.words:
+            return [self._places.get(cell, 0)]
+        found = [self._places.get(word, 1) for word in words_of(cell)[: self.words]]
+        return found + [0] * (self.words - len(found))
 
 
 def fields_of(columns: Iterable[tuple[str, int]]) -> tuple[Field, ...]:
@@ -250,6 +280,12 @@ def fields_of(columns: Iterable[tuple[str, int]]) -> tuple[Field, ...]:
         Field(name, stop - width, stop, () if width == 1 else (width,))
         for (name, width), stop in zip(named, stops, strict=True)
     )
+
+
+def _features_of(column: Column) -> list[str]:
+    if column.words:
+        return [f"{column.name}[{place}]" for place in range(column.words)]
+    return [column.name] if column.texts is None or column.ids else [f"{column.name}={text}" for text in column.texts]
 
 
 def class_name(label: int, names: Sequence[str], alphabet: Alphabet | None) -> str:
@@ -308,11 +344,7 @@ class Dataset:
     @property
     def feature_names(self) -> tuple[str, ...]:
         """What the features are called, in order, where the data says so: `size`, and of a text `kind=cat`."""
-        return tuple(
-            name
-            for column in self.columns
-            for name in ([column.name] if column.texts is None else [f"{column.name}={text}" for text in column.texts])
-        )
+        return tuple(name for column in self.columns for name in _features_of(column))
 
     def __post_init__(self) -> None:
         """Raise DataError for a label, an id or a weight out of range: all later code trusts them."""

@@ -143,6 +143,18 @@ def certificate_of(
 def refusals(predictor: Predictor, name: str) -> list[Diagnostic]:
     """Return an error for each layer that a target cannot express."""
     found, target = [], TARGETS[name]
+    data = predictor.experiment.data[0].value
+    if any(column.tokens for column in predictor.wanted.columns):
+        return [
+            Diagnostic(
+                "NN801",
+                f"`{data.name}` with `embed` or `words` cannot be exported to {target.name}: exported networks have no "
+                "vocabularies",
+                data.origin.span,
+                label="this data",
+                help="export the weights alone, as .npz or .safetensors",
+            )
+        ]
     for op in program_of(predictor).ops:
         if op.node is None:
             continue

@@ -73,7 +73,7 @@ def _as_input(program: Program, predictor: Predictor, x: NDArray[Any]) -> NDArra
     if program.columns:
         x, columns, start = x.reshape(len(x), -1), [], 0
         for column in program.columns:
-            width = 1 if column.texts is None else len(column.texts)
+            width = column.width
             part = x[:, start : start + width]
             codes = np.where(part.any(axis=1), part.argmax(axis=1), -1) if column.texts is not None else part[:, 0]
             columns.append(codes)
@@ -113,7 +113,7 @@ def random_samples(program: Program, predictor: Predictor, count: int, rng: Any)
                 low, high = wanted.ranges[start] if start < len(wanted.ranges) else (-1.0, 1.0)
                 numbers = rng.uniform(low, high, count)
                 columns.append(numbers if column.mean is None else np.where(rng.random(count) < 0.2, np.nan, numbers))
-            start += 1 if column.texts is None else len(column.texts)
+            start += column.width
         return np.stack(columns, axis=1)
     if wanted.divisor != 1:
         return rng.integers(0, int(wanted.divisor) + 1, shape).astype(program.input.dtype)
