@@ -261,7 +261,7 @@ class RunWriter:
             rules = "true", "min_max(-1, 1)", "robust", "standard(per=all)", "[fixed(0.5, 2, columns=[0])]"
             items += [f"standardise = {self.pick(*rules[: 4 if self.image else 5])}"] if self.maybe(0.25) else []
             moves = ["shift(1)", "flip", "flip(p=0.2)", "crop(1, mode=edge)", "rotate(20)", "zoom(0.2)", "cutout(2)"]
-            moves = moves if self.image else []
+            moves = [*(moves if self.image else []), "mixup(0.3)"]
             items += [f"augment = [{', '.join(self.some([*moves, 'noise(0.1)'], 2))}]"] if self.maybe(0.25) else []
         items += ["sample = 5"] if world == "text" else []
         items += self._by_layer(world) if self.maybe(0.4) else []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, cas
 from nnspec.data.source import DataSource, Facts, Field
 from nnspec.data.weights import Weights, WeightsFacts
 from nnspec.diagnostics import Source, Span
-from nnspec.engine.augmentations import Augmentation
+from nnspec.engine.augmentations import Augmentation, Mixing
 from nnspec.engine.averaging import WeightAverage
 from nnspec.engine.initializers import Initializer
 from nnspec.engine.layers.contract import Geometry, Shape
@@ -220,6 +220,11 @@ class TrainSettings:
     def target_scalers(self) -> tuple[Scaler, ...]:
         """The rules by which targets are scaled."""
         return scalers_of(self.standardise_target)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether training samples are mixed with others, and the loss with them."""
+        return any(isinstance(augmentation, Mixing) for augmentation in self.augmentations)
 
     @property
     def prepares(self) -> bool:

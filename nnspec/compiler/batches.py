@@ -18,6 +18,7 @@ from nnspec.compiler.preparing import Preparation, divide
 from nnspec.compiler.scaling import target_scaling
 from nnspec.data.source import Dataset, Split
 from nnspec.engine._numpy import np
+from nnspec.engine.losses.mixed import Mixture
 from nnspec.engine.random import Stream, stream
 from nnspec.errors import ensure
 
@@ -75,9 +76,11 @@ class Batches:
         """Shift and scale of each number of a target, if targets are scaled."""
         if experiment.train.target_scalers:
             self._standardise_targets()
+        self.mixture = Mixture() if experiment.train.mixes else None
+        """How the samples of the last batch are mixed, if training samples are."""
         self._prepare: Preparation | None = None
         if experiment.train.prepares or self._of_input:
-            self._prepare = Preparation(experiment, buffers, dataset, self._order, scaling)
+            self._prepare = Preparation(experiment, buffers, dataset, self._order, scaling, self.mixture)
         self.alive = _alive(self._whole.x, self._order) if narrow else None
         self._train = self._whole if self.alive is None else self._whole.of(self.alive)
         ensure(len(self) > 0, "the checker lets no `drop_last` through that leaves nothing")
@@ -91,8 +94,9 @@ class Batches:
         own = copy.copy(self)
         own._buffers, own._known = buffers, {}
         own._order, own._held_out = buffers["order"][: len(self._order)], self._held_out
+        own.mixture = Mixture() if self.mixture is not None else None
         if self._prepare is not None:
-            own._prepare = Preparation(experiment, buffers, self._dataset, own._order, self.scaling)
+            own._prepare = Preparation(experiment, buffers, self._dataset, own._order, self.scaling, own.mixture)
         return own
 
     def __len__(self) -> int:
@@ -281,7 +285,15 @@ class Batches:
             np.maximum(places.labels, 0, out=places.labels)
         if self._as_values:
             self._as_numbers(places.labels, self._buffers["targets"][:rows])
+        if self.mixture is not None:
+            self.mixture.targets = self._partners(rows, self.mixture.order) if training else None
         return rows
+
+    def _partners(self, rows: int, order: Any) -> NDArray[Any]:
+        """Return the targets of the samples that those of this batch are mixed with."""
+        targets = self.targets(rows)
+        partners: NDArray[Any] = self._buffers["partners"][:rows].reshape(targets.shape)
+        return targets.take(order, axis=0, out=partners, mode="clip")
 
     def _as_numbers(self, labels: NDArray[Any], targets: NDArray[Any]) -> None:
         """Write labels in the form that a loss of numbers expects: one-hot rows, or unchanged for a single number."""

@@ -297,6 +297,10 @@ def _batch(layout: Layout) -> Iterator[Buffer]:
         for name, array in augmentation.work(facts.shape).items():
             dtype = dtype_of(array, prepared)
             yield Buffer(f"augment{i}.{name}", "batch", (rows, *array.shape), dtype)
+    if experiment.train.mixes:
+        index = loss.targets == "classes"
+        shape = experiment.target if index else experiment.outputs
+        yield Buffer("partners", "batch", (rows, *shape), "intp" if index else layout.dtype)
 
 
 def prepared_in(experiment: Experiment) -> str:

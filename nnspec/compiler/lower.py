@@ -57,6 +57,8 @@ def loss_work(experiment: Experiment) -> Mapping[str, Work]:
     """Return the work arrays of the loss."""
     own = experiment.loss.part.work(experiment.outputs, experiment.loss.values())
     weight = experiment.facts.weight
+    if experiment.train.mixes:
+        own = {**own, "own gradient": Work(experiment.outputs, saved=True)}
     return own if weight is None else {**own, **weighted(weight)}
 
 

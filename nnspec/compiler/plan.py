@@ -29,6 +29,7 @@ from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.layers.wiring import From
 from nnspec.engine.losses import Loss
+from nnspec.engine.losses.mixed import MixedLoss
 from nnspec.engine.metrics import Metric
 from nnspec.engine.metrics.contract import Places
 from nnspec.engine.network import Sequential
@@ -150,6 +151,8 @@ class Plan:
         self.learned = learned_by_loss(self.loss, experiment, dataset, self.data.order) if learned is None else learned
         """What the loss has learned from the targets of the training samples."""
         self.loss.recall(self.learned)
+        if self.data.mixture is not None:
+            self.loss = MixedLoss(self.loss, self.data.mixture)
         segments = self._move_parameters()
         self._keep_state()
         self.narrowing = self._make_narrowing()
@@ -261,6 +264,8 @@ class Plan:
         own = {name: self.buffers[name].copy() for name in self.layout.batch_names}
         self.buffers |= own
         self.data = self.data.apart(self.experiment, self.buffers)
+        if isinstance(self.loss, MixedLoss) and self.data.mixture is not None:
+            self.loss.mixture = self.data.mixture
 
     def _trust_ids(self) -> None:
         """Let the first layer look up ids without checking every batch if all ids of the data are in range."""

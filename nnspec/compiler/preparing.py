@@ -13,6 +13,8 @@ from nnspec.compiler.scaling import Standardiser, scaling
 from nnspec.data.source import DataError, Dataset
 from nnspec.data.splitting import in_turns
 from nnspec.engine._numpy import np
+from nnspec.engine.augmentations import Mixing
+from nnspec.engine.losses.mixed import Mixture
 from nnspec.engine.random import Stream, stream
 from nnspec.engine.validation import Validation
 from nnspec.engine.work import Borrower
@@ -75,8 +77,11 @@ class Preparation:
         dataset: Dataset,
         trained: NDArray[Any],
         known: tuple[NDArray[Any], NDArray[Any]] | None = None,
+        mixture: Mixture | None = None,
     ) -> None:
-        """`known` is the shift and the scale of each feature if they were learned before."""
+        """`known` is the shift and the scale of each feature if they were learned before. `mixture` receives how the
+        samples of a batch are mixed, if they are.
+        """
         train, self._seed, self._shape = experiment.train, experiment.seed, experiment.facts.shape
         self._targets = buffers["targets"] if train.target == "input" else None
         self.scaling = None
@@ -84,6 +89,7 @@ class Preparation:
             self.scaling = scaling(dataset, trained, train.scalers) if known is None else known
         """Shift and scale of each feature, if samples are scaled."""
         self._standardise = Standardiser(self.scaling, buffers) if self.scaling is not None else None
+        self._mixture = mixture
         self._steps = []
         for i, augmentation in enumerate(train.augmentations):
             work = Borrower()
@@ -108,5 +114,10 @@ class Preparation:
 
     def _vary(self, x: NDArray[Any], *, blurs: bool) -> None:
         for (augmentation, work), rng in zip(self._steps, self._streams, strict=True):
-            if augmentation.blurs == blurs:
-                augmentation.apply(x.reshape(len(x), *self._shape), rng, work)
+            if augmentation.blurs != blurs:
+                continue
+            samples = x.reshape(len(x), *self._shape)
+            if isinstance(augmentation, Mixing) and self._mixture is not None:
+                self._mixture.share, self._mixture.order = augmentation.mix(samples, rng, work)
+            else:
+                augmentation.apply(samples, rng, work)

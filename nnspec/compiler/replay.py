@@ -26,6 +26,7 @@ from nnspec.compiler.shadows import Shadows, has_shadow, scalars
 from nnspec.compiler.snapshot import noise
 from nnspec.engine._numpy import np
 from nnspec.engine.losses.contract import Mean
+from nnspec.engine.losses.mixed import MixedLoss
 from nnspec.engine.metrics import Metric
 from nnspec.engine.metrics.contract import Places, Tally
 from nnspec.engine.optimizers.contract import Group, Optimizer
@@ -621,6 +622,8 @@ def _by_hand(owner: object) -> str:
         return "it remembers batches in Python"
     if isinstance(owner, Places):
         return "it picks the places that count in Python"
+    if isinstance(owner, MixedLoss):
+        return "the shares of mixed samples are drawn in Python"
     if isinstance(owner, Batches) and owner.varies:
         return "augmentations draw numbers in Python"
     if owner is not None and not type(owner).__module__.startswith("nnspec."):

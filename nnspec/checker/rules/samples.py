@@ -11,6 +11,7 @@ from nnspec.checker.rules.registry import advice, rule
 from nnspec.checker.vocabulary import meant
 from nnspec.data.scopes import ScopeFault, row_of_samples, row_of_targets, scopes
 from nnspec.diagnostics import Diagnostic, Edit, Fix, Span
+from nnspec.engine.augmentations import Mixing
 from nnspec.engine.layers.contract import ShapeError
 from nnspec.engine.losses import Loss
 from nnspec.engine.part import Range
@@ -27,12 +28,14 @@ Data = tuple[Choice, ...]
 def arithmetic_on_ids(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Diagnostic]:
     """Numeric preprocessing of samples that are ids."""
     words = {"augment": train.augmentations, "standardise": train.scalers, "target": train.target == "input"}
-    for word, used in words.items() if data[0].facts.tokens and not data[0].facts.inputs else ():
+    inputs = row_of_samples(data[0].facts).fields
+    ids = [field for field in inputs if field.tokens]
+    for word, used in words.items() if ids else ():
         span = _span(draft, word)
-        if used and span is not None:
+        if used and span is not None and not (word == "standardise" and len(ids) < len(inputs)):
             what = "`target = input`" if word == "target" else f"`{word}`"
-            message = f"{what} needs numbers, but the samples are ids"
-            yield Diagnostic("NN302", message, span, help=f"remove `{word}`")
+            which = f"input `{ids[0].name}` holds ids" if ids[0].name else "the samples are ids"
+            yield Diagnostic("NN302", f"{what} needs numbers, but {which}", span, help=f"remove `{word}`")
 
 
 @rule("NN302", "NN401")
@@ -45,11 +48,29 @@ def augmentations(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Di
         message = f"at most {MOST_AUGMENTATIONS} augmentations are allowed, got {len(train.augmentations):,}"
         yield Diagnostic("NN302", message, span)
         return
+    yield from _mixing(train, data, span)
     for augmentation in train.augmentations:
         try:
             augmentation.fit(facts.shape, facts.is_image)
         except ShapeError as error:
             yield Diagnostic("NN401", str(error), span, help=error.help)
+
+
+def _mixing(train: TrainSettings, data: Data, span: Span) -> Iterator[Diagnostic]:
+    """Augmentations that mix targets, with targets or weights that cannot be mixed."""
+    mixing = [augmentation for augmentation in train.augmentations if isinstance(augmentation, Mixing)]
+    if not mixing:
+        return
+    what, message, help = f"`{mixing[0].spec_name}`", "", ""
+    if len(mixing) > 1:
+        message, help = f"{what} and `{mixing[1].spec_name}` would both mix a batch", "use one of them"
+    elif train.target == "input":
+        message = f"{what} mixes targets, but with `target = input` there are none"
+    elif data[0].facts.weight is not None:
+        message = f"{what} mixes samples, but they have weights" if data[0].facts.weighted else ""
+        message = message or f"{what} mixes samples, but some of their places are ignored"
+    if message:
+        yield Diagnostic("NN302", message, span, help=help or f"remove {what}")
 
 
 @rule("NN302")
