@@ -328,3 +328,13 @@ def test_the_instruction_of_the_page_is_what_is_recorded() -> None:
     words = instruction.words
     shown = (instruction.kernel, words[DIMS], words[STEPS : STEPS + 3], words[OUTER : OUTER + 5])
     assert shown == ("loop", 6, (4, 4, 4), (16, 0, 24, 0, 24))
+
+
+def test_lanes_whose_layers_have_other_arguments_share_no_tapes() -> None:
+    text = spec(
+        "Linear(12); d: Dropout(0.1); Linear(10)",
+        train="epochs = 2; batch = 16",
+        race="a { optimizer = SGD } b { optimizer = SGD; model.d.p = 0.9 }",
+    )
+    fast, slow = (nnspec.Spec.parse(text).run(compiled=how) for how in ("always", "never"))
+    assert [lane.history for lane in fast.lanes.values()] == [lane.history for lane in slow.lanes.values()]

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nnspec.compiler.replay import Epoch, Replay, move_kernels, unmoved
 from nnspec.compiler.stacking import kin
 from nnspec.engine._numpy import np
+from nnspec.engine.initializers import Initializer
+from nnspec.engine.part import comparable
 from nnspec.native.builder import the_builder
 from nnspec.native.library import available, missing
 
 if TYPE_CHECKING:
+    from nnspec.checker.program import Experiment
     from nnspec.compiler.loop import Loop
     from nnspec.compiler.plan import Plan
 
@@ -193,7 +196,18 @@ def likeness(plan: Plan) -> object:
     alive = plan.data.alive
     sizes = (len(plan.data.order), plan.held_out, None if alive is None else len(alive))
     alike = kin(plan.experiment)
-    return (id(plan),) if alike is None else (alike, sizes)
+    return (id(plan),) if alike is None else (alike, sizes, _arguments(plan.experiment))
+
+
+def _arguments(experiment: Experiment) -> object:
+    """Return the arguments of all layers, which instructions contain as constants: the rate of a dropout, for example.
+    Initialisers have done their work before anything is recorded.
+    """
+    nodes = (node for layer in experiment.layers for node in layer.walk())
+    return tuple(
+        comparable({name: value for name, value in node.arguments().items() if not isinstance(value, Initializer)})
+        for node in nodes
+    )
 
 
 def likely_kernels(plan: Plan) -> Iterator[str]:
