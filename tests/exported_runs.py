@@ -91,6 +91,7 @@ CHAINS = {
         {},
     ),
     "hinge": ("Linear(10)", {"loss": "Hinge"}),
+    "sampled": ("Linear(8); Sample(kl=0.01); Linear(10)", {}),
     "softmax": ("Linear(10); LogSoftmax", {"loss": "NLL"}),
     "binary": ("Linear(4); Tanh; Linear(1)", {"loss": "BCEWithLogits", "data": "Moons(train=60, test=20)"}),
     "scaled": (

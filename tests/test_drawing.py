@@ -209,7 +209,7 @@ def test_a_figure_created_in_advance_does_not_change_the_picture(
     """A figure that has axes and ticks already gives the same picture as a new one."""
     usual, ready = io.BytesIO(), io.BytesIO()
     title, below = "A title", "and what is below it"
-    draw_figure(history, panels(), title, below, ready, Blank.warm())
+    draw_figure(history, panels(history), title, below, ready, Blank.warm())
     Picture(history, title, below).draw(usual)
     assert ready.getvalue() == usual.getvalue()
 
@@ -222,12 +222,12 @@ def test_png_has_the_pixels_that_matplotlib_writes(
     from matplotlib.image import imread
 
     with matplotlib.rc_context(settings):
-        figure = draw_figure(HISTORIES["a race"], panels(), "Title", "facts", tmp_path / "a.png")
+        figure = draw_figure(HISTORIES["a race"], panels(HISTORIES["a race"]), "Title", "facts", tmp_path / "a.png")
         (tmp_path / "b.png").write_bytes(figure._repr_png_())
         with matplotlib.rc_context({"savefig.bbox": "tight"}):
             save(figure, tight := io.BytesIO(), "png")
         monkeypatch.setattr("nnspec.view.pictures.figure._png", lambda figure: b"")
-        draw_figure(HISTORIES["a race"], panels(), "Title", "facts", tmp_path / "c.png")
+        draw_figure(HISTORIES["a race"], panels(HISTORIES["a race"]), "Title", "facts", tmp_path / "c.png")
     ours, shown, theirs = (imread(tmp_path / name) for name in ("a.png", "b.png", "c.png"))
     assert theirs.shape == (702, 2145, 4)  # 5.4 by 1.2 + 3 × 4.9 + 3 × 0.2 inches, 130 dots each
     assert (ours == theirs).all()

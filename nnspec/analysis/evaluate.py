@@ -251,7 +251,7 @@ def _evaluation(
         recorded={} if given else final,
         tables=tables,
         outputs=in_units(np.concatenate([outputs for outputs, *_ in pairs])[in_order], scaling_of(arrays, "target")),
-        losses=np.fromiter(_each(plan.loss, pairs), np.float64)[in_order],
+        losses=np.fromiter(_each(plan.loss_of_outputs, pairs), np.float64)[in_order],
         dataset=dataset,
         classes=experiment.classes if experiment.loss.part.decides else None,
         status=status,

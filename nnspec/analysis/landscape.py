@@ -312,7 +312,7 @@ _COMMON: dict[str, Callable[[Experiment], object]] = {
     "shapes": lambda lane: lane.shapes,
     "tensors": _tensors,
     "layers": _layers,
-    "losses": lambda lane: str(lane.loss),
+    "losses": lambda lane: lane.objective,
     "dtypes": lambda lane: lane.dtype,
     "data": _data,
     "training samples (seed and train.validation, train.target or train.standardise)": _samples,

@@ -16,6 +16,7 @@ from nnspec.compiler.preparing import divide
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.losses import Loss
+from nnspec.engine.losses.composed import with_terms
 from nnspec.engine.losses.contract import Mean
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.random import Stream, stream
@@ -118,7 +119,7 @@ class Meter:
             (source.x(n).copy(), source.targets(n).copy(), _copy(source.weights(n))) for n in source.test()
         ]
         self._network = build_network(experiment).eval()
-        self._loss: Loss = experiment.loss.make()
+        self._loss: Loss = with_terms(experiment.loss.make(), self._network.layers)
         self._first = layout.first_trained
         self._frozen = [tensor.part for tensor in layout.tensors if tensor.frozen]
 

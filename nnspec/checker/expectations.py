@@ -14,7 +14,7 @@ from nnspec.checker.findings import UNKNOWN, Findings
 from nnspec.checker.functions import OPERATORS, Unfit
 from nnspec.checker.program import Case, Expectation, Figure, Node, Number, Operation
 from nnspec.checker.runs import AtPoints, Lanes, Run
-from nnspec.checker.vocabulary import FIGURES_ELSEWHERE, figures, lacking, metric_figures, respelt
+from nnspec.checker.vocabulary import FIGURES_ELSEWHERE, added_figures, figures, lacking, metric_figures, respelt
 from nnspec.diagnostics import Span
 from nnspec.engine.metrics.contract import metric_of
 from nnspec.syntax import tree
@@ -297,6 +297,11 @@ class _Resolver:
         metric = metric_figures().get(word)
         if metric and experiment is not None and metric not in {m.name for m in experiment.metrics}:
             self.findings.error("NN602", f"`{word}` is not measured", span, help=f"add `{metric}` to `metrics`")
+            return None
+        added = added_figures().get(word)
+        if added and experiment is not None and added not in experiment.added:
+            help = "a layer such as `Sample` adds it to the loss"
+            self.findings.error("NN602", f"`{word}` is not measured", span, help=help)
             return None
         if experiment is not None:
             train, facts = experiment.train, experiment.facts

@@ -484,10 +484,33 @@ class Experiment:
         return self.layers[-1].geometry.out
 
     @property
+    def added(self) -> tuple[str, ...]:
+        """The figures of the terms that layers add to the loss, such as `kl_loss`."""
+        return added_by(self.layers)
+
+    @property
+    def objective(self) -> str:
+        """What is minimised, in spec syntax: `MSE`, `MSE + 0.1 kl_loss`."""
+        terms = [f" + {factor:g} {name}" for name, factor in _added(self.layers) if factor]
+        return f"{self.loss}{''.join(terms)}"
+
+    @property
     def shapes(self) -> str:
         """The chain of widths: `784 → 64 → 32 → 10`."""
         widths = [self.layers[0].incoming, *(node.geometry.out for node in self.layers if node.geometry.parameters)]
         return " → ".join("×".join(map(str, shape)) for shape in widths)
+
+
+def added_by(layers: tuple[LayerNode, ...]) -> tuple[str, ...]:
+    """Return the figures of the terms that layers add to the loss, each once."""
+    return tuple(dict.fromkeys(name for name, _ in _added(layers)))
+
+
+def _added(layers: tuple[LayerNode, ...]) -> Iterator[tuple[str, float]]:
+    """Yield the figure of each term that a layer adds to the loss, and its factor."""
+    for node in (inner for layer in layers for inner in layer.walk()):
+        if node.value.part.adds:
+            yield node.value.part.adds, node.value.part.times(node.arguments())
 
 
 # Expectations: expressions of numbers, figures and operations, whether they are proved before a run or after.

@@ -18,6 +18,7 @@ from nnspec.checker.program import Seed, TrainSettings
 from nnspec.data.weights import Weights
 from nnspec.diagnostics import Edit, Fix, Span, nearest
 from nnspec.engine.initializers import Initializer
+from nnspec.engine.layers.contract import Layer
 from nnspec.engine.metrics import Metric
 from nnspec.engine.part import PARTS, Also, FilePath, Part, Positive, Range, Signature
 from nnspec.extensions import not_loaded
@@ -190,7 +191,7 @@ _FIGURES: dict[str, str] = {
 
 def figures() -> Mapping[str, str]:
     """Return every figure of an expectation -> what it requires: `program`, `calculus` or `outcome`."""
-    return _known_figures(tuple(parts("metric").values()))
+    return _known_figures(tuple(parts("metric").values()), tuple(parts("layer").values()))
 
 
 def metric_figures() -> Mapping[str, str]:
@@ -198,9 +199,21 @@ def metric_figures() -> Mapping[str, str]:
     return _figures_of(tuple(parts("metric").values()))
 
 
+def added_figures() -> Mapping[str, str]:
+    """Return every figure of a term that layers add to the loss -> its name in training: `val_kl_loss` -> `kl_loss`."""
+    return _figures_added(tuple(parts("layer").values()))
+
+
 @functools.cache
-def _known_figures(metrics: tuple[type[Part], ...]) -> Mapping[str, str]:
-    return MappingProxyType(_FIGURES | dict.fromkeys(_figures_of(metrics), "outcome"))
+def _known_figures(metrics: tuple[type[Part], ...], layers: tuple[type[Part], ...]) -> Mapping[str, str]:
+    measured = [*_figures_of(metrics), *_figures_added(layers)]
+    return MappingProxyType(_FIGURES | dict.fromkeys(measured, "outcome"))
+
+
+@functools.cache
+def _figures_added(layers: tuple[type[Part], ...]) -> Mapping[str, str]:
+    names = sorted({part.adds for part in layers if issubclass(part, Layer) and part.adds})
+    return MappingProxyType({f"{prefix}{name}": name for name in names for prefix in ("", "val_", "test_")})
 
 
 @functools.cache

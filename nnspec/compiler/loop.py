@@ -248,6 +248,7 @@ class Loop:
         loss: Loss = self.plans[0].experiment.loss.make()
         stacks = loss.stacks and type(loss).declares("stacks") and "weights" not in self._steps.slots
         stacks = stacks and not self.plans[0].experiment.train.mixes
+        stacks = stacks and not self.plans[0].loss.parts
         self._loss = loss if self._lanes and stacks else None
         if self._loss is not None:
             self._loss.lanes = self._lanes

@@ -29,6 +29,7 @@ from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.layers.wiring import From
 from nnspec.engine.losses import Loss
+from nnspec.engine.losses.composed import with_terms
 from nnspec.engine.losses.mixed import MixedLoss
 from nnspec.engine.metrics import Metric
 from nnspec.engine.metrics.contract import Places
@@ -133,7 +134,8 @@ class Plan:
         }
         self.full_network = build_network(experiment)
         self.layers: dict[str, Layer] = dict(_by_name(experiment.layers, self.full_network.layers))
-        self.loss: Loss = experiment.loss.make()
+        self.loss_of_outputs: Loss = experiment.loss.make()
+        """The loss of samples that are not mixed, without the terms that layers add."""
         self.metrics: tuple[Metric, ...] = tuple(metric.make() for metric in experiment.metrics)
         self.measures: tuple[Metric | Places, ...] = self.metrics
         """What batches are added to: the metrics, or metrics of those places that count."""
@@ -148,11 +150,13 @@ class Plan:
             scaling=scaling,
             target_scaling=target_scaling,
         )
-        self.learned = learned_by_loss(self.loss, experiment, dataset, self.data.order) if learned is None else learned
+        loss = self.loss_of_outputs
+        self.learned = learned_by_loss(loss, experiment, dataset, self.data.order) if learned is None else learned
         """What the loss has learned from the targets of the training samples."""
-        self.loss.recall(self.learned)
-        if self.data.mixture is not None:
-            self.loss = MixedLoss(self.loss, self.data.mixture)
+        loss.recall(self.learned)
+        self.mixed = None if self.data.mixture is None else MixedLoss(loss, self.data.mixture)
+        """The loss of mixed samples, if training samples are mixed."""
+        self.loss: Loss = with_terms(self.mixed or loss, self.full_network.layers)
         segments = self._move_parameters()
         self._keep_state()
         self.narrowing = self._make_narrowing()
@@ -264,8 +268,8 @@ class Plan:
         own = {name: self.buffers[name].copy() for name in self.layout.batch_names}
         self.buffers |= own
         self.data = self.data.apart(self.experiment, self.buffers)
-        if isinstance(self.loss, MixedLoss) and self.data.mixture is not None:
-            self.loss.mixture = self.data.mixture
+        if self.mixed is not None and self.data.mixture is not None:
+            self.mixed.mixture = self.data.mixture
 
     def _trust_ids(self) -> None:
         """Let the first layer look up ids without checking every batch if all ids of the data are in range."""
@@ -334,12 +338,14 @@ class Plan:
         return loss, weight
 
     def figures(self) -> tuple[float, ...]:
-        """Return each scalar metric over the batches since `begin`."""
+        """Return the figures of the loss's parts and each scalar metric over the batches since `begin`."""
         return self.loop.figures(self)
 
     def own_figures(self) -> tuple[float, ...]:
-        """Return each scalar metric over the batches that its own metrics have seen."""
-        return tuple(metric.result() for metric in self.metrics if metric.is_figure)
+        """Return the figures of the loss's parts and each scalar metric over the batches that its own loss and metrics
+        have seen.
+        """
+        return (*self.loss.figures(), *(metric.result() for metric in self.metrics if metric.is_figure))
 
     def tables(self) -> dict[str, list[list[int]]]:
         """Return each metric that is a table, over the samples evaluated last."""
@@ -414,7 +420,10 @@ class Plan:
         return {own[id(array)]: average for array, average in self.average.pairs}
 
     def begin_pass(self) -> None:
-        """Begin a pass over samples: reset the metrics and the states that layers carry from batch to batch."""
+        """Begin a pass over samples: reset the metrics, the figures of the loss's parts, and the states that layers
+        carry from batch to batch.
+        """
+        self.loss.begin()
         for metric in self.metrics:
             metric.begin()
         self.begin_sequences()

@@ -25,7 +25,7 @@ from nnspec.compiler.bind import Calls
 from nnspec.compiler.shadows import Shadows, has_shadow, scalars
 from nnspec.compiler.snapshot import noise
 from nnspec.engine._numpy import np
-from nnspec.engine.losses.contract import Mean
+from nnspec.engine.losses.contract import Loss, Mean
 from nnspec.engine.losses.mixed import MixedLoss
 from nnspec.engine.metrics import Metric
 from nnspec.engine.metrics.contract import Places, Tally
@@ -87,7 +87,8 @@ class _Act:
         """Whether it runs code from outside nnspec. Such code may have state that nnspec cannot restore, so it is
         called only for batches that are trained or evaluated, and never for recording or checking.
         """
-        return self.owner is not None and not type(self.owner).__module__.startswith("nnspec.")
+        parts = self.owner.made_of if isinstance(self.owner, Loss) else ()
+        return any(each is not None and not _is_own(each) for each in (self.owner, *parts))
 
     def rehearse(self) -> Any:
         """Call it outside training; foreign code is replaced by random numbers."""
@@ -260,6 +261,7 @@ class Replay:
             acts = [*self._acts(rows, samples, order)]
             refused = {id(act.owner): why for act in acts if (why := _by_hand(act.owner))}
             while True:
+                _refuse_together(acts, refused)
                 found = self._attempt(acts, order, refused)
                 if found is not None:
                     return found
@@ -382,9 +384,8 @@ class Replay:
         return ""
 
     def _tallies(self) -> list[Any]:
-        """Return the counts of the metrics."""
-        found = (each for metric in self._plan.metrics for each in vars(metric).values())
-        return [each.value for each in found if isinstance(each, Tally)]
+        """Return the counts of the loss's parts and the metrics."""
+        return [each.value for each in _tallies(self._plan)]
 
     def _replayed(self, program: _Program, called: Callable[[_Act], Any] = _Act.__call__) -> float:
         """Replay a batch; return its loss. `called` makes the Python calls in it."""
@@ -518,8 +519,15 @@ def _memory(replay: Replay) -> Iterator[NDArray[Any]]:
     yield from source.rows()
     for order in ("validation", "test"):
         yield replay._orders[order]
-    for metric in plan.metrics:
-        yield from (each.cell for _, each in sorted(vars(metric).items()) if isinstance(each, Tally))
+    yield from (each.cell for each in _tallies(plan))
+
+
+def _tallies(plan: Plan) -> Iterator[Tally]:
+    """Yield the counts of the loss's parts and the metrics, in the same order for all plans with the same
+    computation.
+    """
+    for owner in (plan.loss, *plan.metrics):
+        yield from (each for _, each in sorted(vars(owner).items()) if isinstance(each, Tally))
 
 
 def noise_differs(one: Plan, other: Plan) -> bool:
@@ -626,9 +634,25 @@ def _by_hand(owner: object) -> str:
         return "the shares of mixed samples are drawn in Python"
     if isinstance(owner, Batches) and owner.varies:
         return "augmentations draw numbers in Python"
-    if owner is not None and not type(owner).__module__.startswith("nnspec."):
+    if owner is not None and not _is_own(owner):
         return "it is no part of nnspec's own"
     return ""
+
+
+def _is_own(owner: object) -> bool:
+    """Whether an object is of a class of nnspec."""
+    return type(owner).__module__.startswith("nnspec.")
+
+
+def _refuse_together(acts: Sequence[_Act], refused: dict[int, str]) -> None:
+    """Refuse a loss and the layers whose last results it reads if one of them is refused: recorded results are in
+    other memory than those of Python calls.
+    """
+    for loss in (act.owner for act in acts if act.is_loss and isinstance(act.owner, Loss)):
+        together = [loss, *loss.made_of]
+        reasons = [why for each in together if (why := refused.get(id(each)) or _by_hand(each))]
+        if reasons and len(together) > 1:
+            refused |= {id(each): reasons[0] for each in together if id(each) not in refused}
 
 
 def _owner(call: Callable[..., Any]) -> object:

@@ -29,6 +29,7 @@ from nnspec.engine.graph import Graph
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
+from nnspec.engine.losses.composed import added_by
 from nnspec.engine.network import Sequential
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.penalties import Penalty
@@ -116,7 +117,12 @@ class Copies:
             for p in (network.parameters() if penalties else ())
         }
         """The penalty on each parameter."""
-        self.row = Row(network.layers, x) if network.graph is None else GraphRow(network.graph, network.layers, x)
+        self.added: list[NDArray[Any]] = []
+        """What layers have added to the loss of each copy, in the current call."""
+        graph, layers = network.graph, network.layers
+        self.row = Row(layers, x, self.added) if graph is None else GraphRow(graph, layers, x, self.added)
+        self.added_before = added_by(network.layers)
+        """What they add without a step."""
         self.objective = objective(self.outputs)
 
     @property
@@ -147,13 +153,14 @@ class Copies:
         Sides are comparable with those at other points of the same line; sides that cannot change along it may be
         omitted.
         """
+        self.added.clear()
         if tensor.parameter is None:
             y, sides = self._stepping_what_enters(tensor, lines, which, t)
         else:
             y, sides = self.row.stepping(tensor.first, tensor.parameter, lines, which, t)
         values, more = self.objective(y)
         penalties, even_more = self._penalties(tensor.parameter, lines, which, t)
-        return values + penalties, [*sides, *more, *even_more]
+        return values + penalties + sum(self.added), [*sides, *more, *even_more]
 
     def _penalties(
         self, parameter: Parameter | None, lines: Lines, which: NDArray[Any], t: NDArray[Any]
@@ -199,8 +206,9 @@ class Copies:
 class Row:
     """A sequence of layers with input x `(B, *in)`: those of a network, or of a branch of a composition."""
 
-    def __init__(self, layers: Sequence[Layer], x: NDArray[Any]) -> None:
-        self.layers, self.inputs = layers, [x]
+    def __init__(self, layers: Sequence[Layer], x: NDArray[Any], added: list[NDArray[Any]]) -> None:
+        """`added` is where the terms that layers add to the loss of each copy are collected."""
+        self.layers, self.inputs, self.added = layers, [x], added
         self.batched: set[Layer] = set()
         """Layers that process the samples of all copies as one batch."""
         self.by_unit: set[Layer] = set()
@@ -237,10 +245,12 @@ class Row:
                 if layer in self.kinked:
                     sides = [*sides, *(side.reshape(copies, -1) for side in sides_of(layer))]
             else:
-                outs, rows = [], []
+                outs, rows, terms = [], [], []
                 for copy in y:
                     outs.append(layer.forward(copy).copy())
                     rows.append(sides_of(layer))
+                    terms.append(added_by([layer]))
+                self.added.append(np.array(terms))
                 y, sides = np.stack(outs), [*sides, *_stacked(rows)]
         return y, sides
 
@@ -262,15 +272,17 @@ class Row:
         """Call the layer for each copy, with the parameter overwritten in place."""
         x, layer, flat = self.inputs[first], self.layers[first], parameter.data.reshape(-1)
         here, bends = flat.copy(), layer in self.kinked
-        y, rows = np.empty((len(which), *self.inputs[first + 1].shape)), []
+        y, rows, terms = np.empty((len(which), *self.inputs[first + 1].shape)), [], []
         try:
             for c, (where, there) in enumerate(lines.points(here, which, t)):
                 flat[where] = there
                 y[c] = layer.forward(x)
                 rows.append(sides_of(layer) if bends else [])
+                terms.append(added_by([layer]))
                 flat[where] = here[where]
         finally:
             flat[...] = here
+        self.added.append(np.array(terms))
         return y, _stacked(rows)
 
     def _in_one_unit(
@@ -321,7 +333,7 @@ class Row:
     def _row_of(self, first: int, branch: str, layers: Sequence[Layer]) -> Row:
         key = self.layers[first], branch
         if key not in self._branches:
-            self._branches[key] = Row(layers, self.inputs[first])
+            self._branches[key] = Row(layers, self.inputs[first], self.added)
         return self._branches[key]
 
     def _joined(self, first: int, branch: str, y: NDArray[Any]) -> NDArray[Any]:
@@ -342,8 +354,8 @@ class Row:
 class GraphRow:
     """The nodes of a network whose layers read values by name, as a row. Only what a step changes is computed anew."""
 
-    def __init__(self, graph: Graph, layers: Sequence[Layer], x: NDArray[Any]) -> None:
-        self.layers, self._graph = layers, graph
+    def __init__(self, graph: Graph, layers: Sequence[Layer], x: NDArray[Any], added: list[NDArray[Any]]) -> None:
+        self.layers, self._graph, self._added = layers, graph, added
         self._values = [x, *(np.array(value) for value in graph.run(x)[1:])]
         self.inputs = [*[x] * len(layers), self._values[graph.result]]
         self.batched: set[Layer] = set()
@@ -376,15 +388,17 @@ class GraphRow:
         )
         reads, flat = [self._values[read] for read in node.reads], parameter.data.reshape(-1)
         here = flat.copy()
-        y, rows = np.empty((len(which), *self._values[number + 1].shape)), []
+        y, rows, terms = np.empty((len(which), *self._values[number + 1].shape)), [], []
         try:
             for c, (where, there) in enumerate(lines.points(here, which, t)):
                 flat[where] = there
                 y[c] = self._graph.call(node, reads)
                 rows.append(sides_of(node.layer))
+                terms.append(added_by([node.layer]))
                 flat[where] = here[where]
         finally:
             flat[...] = here
+        self._added.append(np.array(terms))
         return self._onwards({number + 1: y}, number + 1, _stacked(rows))
 
     def _onwards(self, changed: dict[int, NDArray[Any]], first: int, sides: Sides) -> tuple[NDArray[Any], Sides]:
@@ -405,10 +419,12 @@ class GraphRow:
                 if bends:
                     sides = [*sides, *(side.reshape(copies, -1) for side in sides_of(node.layer))]
             else:
-                outs, rows = [], []
+                outs, rows, terms = [], [], []
                 for each in zip(*reads, strict=True):
                     outs.append(np.array(self._graph.call(node, each)))
                     rows.append(sides_of(node.layer) if bends else [])
+                    terms.append(added_by([node.layer]))
+                self._added.append(np.array(terms))
                 y, sides = np.stack(outs), [*sides, *_stacked(rows)]
             changed[number + 1] = y
         result, whole = self._graph.result, self._values[self._graph.result]

@@ -195,7 +195,8 @@ class GradientCheck:
         with _repeatable(network):
             copies = Copies(network, x, partial(loss_of, loss, targets, weights), self.penalties)
             outputs = copies.outputs.copy()
-            magnitude = max(abs(loss(outputs, targets, weights) + sum(copies.terms.values())), 1.0)
+            terms = sum(copies.terms.values()) + copies.added_before
+            magnitude = max(abs(loss(outputs, targets, weights) + terms), 1.0)
             grad = loss.backward()
             input_grad = network.backward(grad)
             penalise(network.parameters(), self.penalties, np.empty(BLOCK))
@@ -257,7 +258,8 @@ def check_gradients(
 def numerical_gradient_check(layer: Layer | Sequential, x: NDArray[Any], epsilon: float = EPSILON) -> float:
     """Return the largest relative difference over the parameters and the input of `layer` at x `(B, *in)`.
 
-    The differentiated scalar is Σ r·f(x), with a fixed random r of f(x)'s shape. Raises ValueError for a layer whose
+    The differentiated scalar is Σ r·f(x), with a fixed random r of f(x)'s shape, plus the term that the layer adds to
+    the loss, if it adds one. Raises ValueError for a layer whose
     parameters are not float64.
     """
     network = layer if isinstance(layer, Sequential) else Sequential(layer)
@@ -267,7 +269,7 @@ def numerical_gradient_check(layer: Layer | Sequential, x: NDArray[Any], epsilon
     with _repeatable(network):
         cotangent = rng.standard_normal(network.forward(x).shape)
         copies = Copies(network, x, lambda outputs: product_with(cotangent))
-        magnitude = max(float(np.sum(np.abs(copies.outputs * cotangent))), 1.0)
+        magnitude = max(float(np.sum(np.abs(copies.outputs * cotangent))) + abs(copies.added_before), 1.0)
         input_grad = network.backward(cotangent)
         probe = _Probe(how, copies)
         tensors = [*_parameters(network), Tensor("input", x, input_grad, 0)]

@@ -14,7 +14,7 @@ from nnspec.errors import ContractError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Borrower", "Work", "decide", "samples_in"]
+__all__ = ["Borrower", "Work", "decide", "number", "samples_in"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,12 @@ class Borrower:
                 f"for each sample, and asked for as {np.dtype(dtype)} of shape {shape[1:]}"
             )
         return lent[: shape[0]]
+
+
+def number(total: Any) -> float:
+    """Return a NumPy sum as a Python float; during a recording, as a float64 array of one number."""
+    found: Any = total.astype(np.float64) if isinstance(total, np.ndarray) else float(total)
+    return found
 
 
 def decide(condition: Any, then: Callable[[], None], otherwise: Callable[[], None]) -> None:

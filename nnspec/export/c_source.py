@@ -312,6 +312,11 @@ def _compare(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
     return [f"dots({', '.join(map(str, words))}, {int(op.arguments['normalise'])});"]
 
 
+def _first(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    """The first numbers: of a `Sample`, the means."""
+    return [f"memcpy({y}, {reads[0]}, {op.writes.numbers} * sizeof *({y}));"]
+
+
 def _concat(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
     blocks, features, inner = _along(op.writes.shape)
     lines, start = [], 0
@@ -444,6 +449,7 @@ _EMIT: Mapping[str, Emit] = {
     **dict.fromkeys(("Transpose", "Patches", "PixelShuffle", "PixelUnshuffle"), _permute),
     "Upsample": _resample,
     "Resize": _resample,
+    "Sample": _first,
     # products
     "Linear": _call("linear", _linear_numbers, weights=("weight", "bias")),
     "Conv1D": _conv,

@@ -208,6 +208,7 @@ _EMIT: Mapping[str, Callable[[Op, Sequence[str]], str]] = {
     **dict.fromkeys(("Transpose", "Patches", "PixelShuffle", "PixelUnshuffle"), _permute),
     "Upsample": _resample,
     "Resize": _resample,
+    "Sample": lambda op, reads: f"{reads[0]}[:, :{op.writes.shape[0]}]",  # the means
     # products
     "Linear": _with_bias("{x} @ {weight}"),
     "Conv1D": _conv,

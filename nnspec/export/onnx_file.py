@@ -441,6 +441,9 @@ _EMIT: Mapping[str, Emit] = {
     **dict.fromkeys(("Transpose", "Patches", "PixelShuffle", "PixelUnshuffle"), _permute),
     "Upsample": _resample,
     "Resize": _resample,
+    "Sample": lambda g, op, reads: g.node(  # the means
+        "Slice", reads[0], g.integers(0), g.integers(op.writes.shape[0]), g.integers(1)
+    ),
     # products
     "Linear": _linear,
     "Conv1D": _conv,

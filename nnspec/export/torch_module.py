@@ -290,6 +290,7 @@ _EMIT: Mapping[str, Emit] = {
     **dict.fromkeys(("Transpose", "Patches", "PixelShuffle", "PixelUnshuffle"), _permute),
     "Upsample": _resample,
     "Resize": _resample,
+    "Sample": lambda op: _Module(call=f"{{x}}[:, :{op.writes.shape[0]}]"),  # the means, as in evaluation
     # products
     "Linear": _linear,
     "Conv1D": _conv,

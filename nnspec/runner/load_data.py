@@ -127,6 +127,11 @@ def _weigh_something(experiment: Experiment, dataset: Dataset) -> None:
             f"the samples of {dataset.source} have {what}, and {experiment.loss} takes none: its `forward` has no "
             "argument `weights`; add it" + ("" if facts.ignores else ", or remove the weights")
         )
+    if experiment.added:
+        raise DataError(
+            f"the samples of {dataset.source} have weights, and the layer that adds {experiment.added[0]} to the loss "
+            "takes none; remove the weights"
+        )
     for what, weights in _weights(experiment, dataset):
         if len(weights) and not weights.any():
             lack = "only ignored places" if facts.ignores else "weight 0"

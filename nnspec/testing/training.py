@@ -18,6 +18,7 @@ from nnspec.compiler.plan import build_network
 from nnspec.compiler.proofs import Compiled, prove
 from nnspec.data.source import Access, Dataset, DataSource, Facts, Split
 from nnspec.diagnostics import Source, render_all
+from nnspec.engine.losses.composed import with_terms
 from nnspec.engine.part import PARTS, Count, Part, Range
 from nnspec.engine.random import Stream, stream
 from nnspec.results.lane import LaneResult
@@ -129,7 +130,8 @@ def plan(sample: Sample) -> None:
     (experiment,) = found.program.lanes
     data = drawn(experiment.data[0].source)
     plan = plan_alone(experiment, found.layouts["run"], data)
-    network, loss = build_network(experiment), experiment.loss.make()
+    network = build_network(experiment)
+    loss = with_terms(experiment.loss.make(), network.layers)
     optimizer = experiment.optimizer.make(params=network.parameters())
     expected, losses = [], []
     for epoch in range(EPOCHS):

@@ -74,10 +74,13 @@ class Monitor:
 def baseline(plan: Plan) -> dict[str, float]:
     """Return the losses of predicting the mean training target for every sample, by figure name.
 
-    Empty unless it is a regression. Targets are scaled as for the loss. The buffers of batches are overwritten.
+    Empty unless it is a regression whose loss is that of the outputs alone.
+    Targets are scaled as for the loss. The buffers of batches are overwritten.
     """
     experiment, data = plan.experiment, plan.data
     loss = experiment.loss.make()
+    if plan.loss.parts:
+        return {}
     if not isinstance(loss, Distance) or (experiment.classes is not None and experiment.train.target != "input"):
         return {}
     total, count = np.zeros(()), 0.0

@@ -30,7 +30,8 @@ __all__ = ["Progress", "begun", "figure_names"]
 def figure_names(experiment: Experiment) -> list[str]:
     """Return the names of the figures measured after each epoch: on training, held-out and test data."""
     metrics = [metric.part for metric in experiment.metrics]
-    names = ["loss", *(part.spec_name for part in metrics if issubclass(part, Metric) and part.is_figure)]
+    names = [part.spec_name for part in metrics if issubclass(part, Metric) and part.is_figure]
+    names = ["loss", *experiment.added, *names]
     measured = {"val_": experiment.train.validation, "test_": experiment.facts.test}
     return [*names, *(f"{prefix}{name}" for prefix, there in measured.items() if there for name in names)]
 
@@ -40,7 +41,7 @@ def begun(experiment: Experiment, layout: Layout, network: Sequential, repeat: i
     return LaneResult(
         name=experiment.name,
         optimizer=str(experiment.optimizer),
-        loss=str(experiment.loss),
+        loss=experiment.objective,
         seed=experiment.seed,
         shapes=experiment.shapes,
         epochs=experiment.train.epochs,

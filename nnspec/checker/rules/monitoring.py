@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from nnspec.checker.draft import Draft
 from nnspec.checker.evaluator import Evaluator
-from nnspec.checker.program import Choice, Experiment, PartValue, TrainSettings
+from nnspec.checker.program import Choice, Experiment, PartValue, TrainSettings, added_by
 from nnspec.checker.recovery import Recovery
 from nnspec.checker.rules.common import number_in_words
 from nnspec.checker.rules.registry import advice, rule
-from nnspec.checker.vocabulary import lacking, metric_figures
+from nnspec.checker.vocabulary import added_figures, lacking, metric_figures
 from nnspec.diagnostics import Diagnostic, Note, Span
 from nnspec.engine.metrics.contract import Metric
 from nnspec.engine.schedules import ConstantSchedule, Schedule
@@ -37,6 +37,7 @@ def followed_figures(
     if rate is not None and isinstance(rate.value, Schedule) and rate.value.of is not None:
         followed.append((rate.value.of, rate.origin.span))
     measured = {metric.name for metric in metrics}
+    losses = ("loss", "val_loss", "test_loss", *_added_figures(draft))
     for figure, span in followed:
         metric = metric_figures().get(figure)
         tested = draft.data is None or draft.data[0].facts.test > 0
@@ -46,9 +47,15 @@ def followed_figures(
                 yield Diagnostic("NN602", f"`{figure}` is not measured: {what}", span, help=help)
         elif metric and metric not in measured:
             yield Diagnostic("NN602", f"`{figure}` is not measured", span, help=f"add `{metric}` to `metrics`")
-        elif not metric and figure not in ("loss", "val_loss", "test_loss"):
+        elif not metric and figure not in losses:
             message = f"`{figure}` is not measured after each epoch"
             yield Diagnostic("NN602", message, span, help="for example, `val_loss`")
+
+
+def _added_figures(draft: Draft) -> list[str]:
+    """Return the figures of the terms that the layers of a lane add to the loss."""
+    there = added_by(draft.layers or ())
+    return [figure for figure, name in added_figures().items() if name in there]
 
 
 def _span_of_figure(stopping: tree.Expression, evaluator: Evaluator) -> Span:

@@ -17,6 +17,7 @@ from nnspec.engine.layers.pooling import *  # noqa: F403
 from nnspec.engine.layers.products import *  # noqa: F403
 from nnspec.engine.layers.recurrent import *  # noqa: F403
 from nnspec.engine.layers.resampling import *  # noqa: F403
+from nnspec.engine.layers.sampling import *  # noqa: F403
 from nnspec.engine.layers.shaping import *  # noqa: F403
 from nnspec.engine.layers.smooth import *  # noqa: F403
 from nnspec.engine.layers.softmax import *  # noqa: F403

@@ -160,6 +160,11 @@ class Layer(Part, Borrower):
     the data. The input of such a layer must come from the data, not from other layers.
     """
 
+    adds: ClassVar[str] = ""
+    """The figure of the term that the layer adds to the loss of a network, such as `kl_loss`; "" if it adds none.
+    Forward computes the term, `added`, a mean over the batch; its `backward` includes the gradient of `times · added`.
+    """
+
     example_shapes: ClassVar[tuple[Shape, ...]] = ((6,), (2, 3), (2, 2, 3))
     """Shapes of samples to try it with, as far as it accepts them: by default a row, a sequence and an image."""
 
@@ -283,6 +288,16 @@ class Layer(Part, Borrower):
         the batch. Without arrays, each sample begins anew. No gradient passes from batch to batch.
         """
         self._carried = arrays
+
+    @property
+    def added(self) -> float:
+        """The term of the last forward pass, if it adds one; during a recording, an array of one number."""
+        return 0.0
+
+    @classmethod
+    def times(cls, arguments: Mapping[str, Any]) -> float:
+        """Return the factor of its term in the loss, given its arguments."""
+        return 1.0
 
     @property
     def noise(self) -> Generator | None:

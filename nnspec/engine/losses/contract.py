@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Shape, ShapeError, layers_towards, shape_in_words
 from nnspec.engine.part import Part, Range, kept
-from nnspec.engine.work import Borrower, Work
+from nnspec.engine.work import Borrower, Work, number
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -195,6 +195,23 @@ class Loss(Part, Borrower):
         self.each = [total / rows.shape[1] for total in np.add.reduce(rows, axis=1).tolist()]
         return sum(self.each) / self.lanes
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the figures of its parts, if it is a sum of several."""
+        return ()
+
+    @property
+    def made_of(self) -> tuple[object, ...]:
+        """The objects whose last results it reads or whose methods it calls, besides itself."""
+        return ()
+
+    def begin(self) -> None:
+        """Reset the figures of its parts."""
+
+    def figures(self) -> tuple[float, ...]:
+        """Return the figures of its parts, over all samples since `begin`."""
+        return ()
+
     def sides(self) -> NDArray[Any] | None:
         """Which side of each kink the last forward pass was on, as for layers; None for a smooth loss."""
         return None
@@ -220,12 +237,6 @@ class Mean:
     def value(self) -> float:
         """Σ w·l / Σ w."""
         return self.total / self.weight if self.weight else math.nan
-
-
-def number(total: Any) -> float:
-    """Return a NumPy sum as a Python float; during a recording, as a float64 array of one number."""
-    found: Any = total.astype(np.float64) if isinstance(total, np.ndarray) else float(total)
-    return found
 
 
 def saved(value: NDArray[Any] | None, loss: Loss) -> NDArray[Any]:

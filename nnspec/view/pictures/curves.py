@@ -15,7 +15,7 @@ from nnspec.results.run import RunResult
 from nnspec.view.palette import NAMED
 from nnspec.view.pictures.figure import draw_figure
 from nnspec.view.pictures.panels import BANDS, Panel, even
-from nnspec.view.wording.numbers import is_percent, metrics
+from nnspec.view.wording.numbers import is_percent, measures
 from nnspec.view.wording.phrases import data_in_words, seeds, seeds_in_words, stand_in
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ __all__ = [
     "save_picture",
 ]
 
+_NO_FIGURES = frozenset({"seed", "seconds", "lr", "gradient_norms", "repeats"})
+"""What the record of a lane has besides its figures."""
+
 
 def plot_training_curves(
     history: Mapping[str, Sequence[float] | Mapping[str, Any]],
@@ -50,17 +53,19 @@ def plot_training_curves(
     more than 12 lanes, only the 12 with the lowest final loss have colours. `path` ends in `.png`, `.svg` or `.pdf`.
     Raises ValueError if there is nothing to draw.
     """
-    return draw_figure(history, panels(), title, subtitle, path)
+    return draw_figure(history, panels(history), title, subtitle, path)
 
 
-def panels() -> list[Panel]:
+def panels(history: Mapping[str, Any]) -> list[Panel]:
     """Return all panels that may be drawn."""
+    lanes = [lane for lane in history.values() if isinstance(lane, Mapping)]
+    figures = [name for lane in lanes for name in lane if name not in _NO_FIGURES]
     return [
         Panel("Loss", "loss", solid="training", thin=("val_", "test_")),
         Panel("Training loss, logarithmic", "loss", log=True),
         *(
             Panel(f"Test {name}", f"test_{name}", solid="test", thin=("val_",), percent=is_percent(name))
-            for name in metrics()
+            for name in measures(figures)
         ),
     ]
 
@@ -111,11 +116,10 @@ def picture_of_saved(saved: SavedRun, compiled: Compiled) -> Picture:
 
 def _figures(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the curves of a lane from a record, which has null in place of NaN. Raises ValueError."""
-    known = {f"{prefix}{name}" for prefix in ("", "val_", "test_") for name in ("loss", *metrics())}
     figures: dict[str, Any] = {
         name: [math.nan if value is None else float(value) for value in values]
         for name, values in record.items()
-        if name in known
+        if name not in _NO_FIGURES
     }
     return {**figures, "repeats": [_figures(one) for one in record.get("repeats", ())]}
 

@@ -130,7 +130,7 @@ class Apart:
         picture = picture_of(result)
         if self._talking or not picture.curves:
             return
-        record = json.dumps(asdict(picture) | {"panels": [asdict(panel) for panel in panels()]}).encode()
+        record = json.dumps(asdict(picture) | {"panels": [asdict(panel) for panel in panels(picture.history)]}).encode()
         if self._process is None and not self._why:
             self.start()
         if self._process is not None:

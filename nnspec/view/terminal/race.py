@@ -303,7 +303,7 @@ def _lanes(
     are ordered by, whose column stays longer than those of other measured ones."""
     losses = [loss for lane in lanes for loss in lane.curve("loss") if math.isfinite(loss)]
     lowest, highest = (min(losses), max(losses)) if losses else (math.nan, math.nan)
-    metrics = [name for name in numbers.metrics() if any(name in lane.figures for lane in lanes)]
+    metrics = numbers.measures(name for lane in lanes for name in lane.figures)
     styles = _styles(lanes, order, console)
     columns = [
         Column("lane", [lane.label for lane in lanes], 0, styles=styles),
@@ -338,7 +338,7 @@ def _measured(
             figure = f"{samples}_{name}"
             at = 1 if figure == deciding else rank if name == "loss" else rank - 3
             cells = [_last(lane, figure) for lane in lanes]
-            yield Column(f"{samples} {_SHORT.get(name, name)}", cells, at, right=True)
+            yield Column(f"{samples} {_SHORT.get(name, name.replace('_loss', ' loss'))}", cells, at, right=True)
 
 
 def _epochs(lane: LaneResult) -> str:

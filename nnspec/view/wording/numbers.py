@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from nnspec.engine.metrics.contract import metric_of
-from nnspec.engine.part import PARTS, Part
+from nnspec.engine.part import PARTS
 
 __all__ = [
     "bytes_in_words",
     "figure",
     "is_percent",
     "loss",
-    "metrics",
+    "measures",
     "percent",
     "seconds",
     "spark",
@@ -23,9 +23,13 @@ __all__ = [
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def metrics() -> dict[str, type[Part]]:
-    """Return the metrics by name."""
-    return PARTS["metric"]
+def measures(figures: Iterable[str]) -> list[str]:
+    """Return what is measured besides the loss, for the figures of some lanes: `kl_loss`, `accuracy`. Metrics are last,
+    in the order in which they are declared.
+    """
+    names = {name for name in figures if name != "loss" and not name.startswith(("val_", "test_"))}
+    declared = [*PARTS["metric"]]
+    return sorted(names, key=lambda name: (declared.index(name) if name in declared else -1, name))
 
 
 def is_percent(figure: str) -> bool:
