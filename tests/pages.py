@@ -139,6 +139,7 @@ HEADINGS = {
     "stopping rule": "Early stopping",
     "validation rule": "Validation",
     "weight average": "Averaged weights",
+    "sharpness": "Sharpness-aware steps",
     "data source": "Data",
     "weights file": "Initial weights",
 }

@@ -40,7 +40,7 @@ def agree(ours: Any, theirs: Any, what: str) -> None:
     [
         ("layer", LAYERS),
         ("loss", LOSSES),
-        ("optimizer", OPTIMIZERS),
+        ("optimizer", {"cases": [*OPTIMIZERS["cases"], *read("trajectories_optimizing.json")["cases"]]}),
         ("composition", COMPOSITIONS),
     ],
     ids=["layer", "loss", "optimizer", "composition"],

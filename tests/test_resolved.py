@@ -223,6 +223,7 @@ WORDS = {
     "metrics": "[]",
     "train.early_stop": "patience(2, of=loss)",
     "train.average": "ema",
+    "train.sharpness": "sam",
     "train.clip_norm": "1.5",
     "train.clip_value": "1.5",
     "loss.class_weights": "range(1, 11)",

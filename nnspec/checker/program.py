@@ -17,6 +17,7 @@ from nnspec.engine.layers.contract import Geometry, Shape
 from nnspec.engine.part import Also, BareWord, Count, FilePath, Part, Positive, Range, TensorName
 from nnspec.engine.penalties import Constraint, Penalty
 from nnspec.engine.scalers import Scaler, scalers_of
+from nnspec.engine.sharpness import SAM
 from nnspec.engine.stopping import Stopping
 from nnspec.engine.validation import Fold, Folds, Validation, share_of
 
@@ -149,6 +150,11 @@ class TrainSettings:
         Also("averaging", "use_ema", "ema", "swa", "model_averaging", "weight_averaging"),
     ] = None
     """The average of weights that is evaluated and kept, while training continues with the weights themselves."""
+    sharpness: Annotated[
+        SAM | None,
+        Also("sam", "sharpness_aware", "rho"),
+    ] = None
+    """Where gradients are taken instead of at the weights themselves."""
     repeats: Annotated[Count, Also("runs", "n_repeats", "num_repeats", "n_runs")] = 1
     """Number of trainings of each lane, each with the next seed."""
     stratify: Annotated[bool, Also("stratified")] = False

@@ -13,7 +13,7 @@ No array is created here, so `check` and `show` can report all of it. The plan a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -22,7 +22,8 @@ from nnspec.checker.program import Experiment, LayerNode
 from nnspec.checker.tensor_names import frozen_layers, tensors
 from nnspec.compiler.allocate import ALIGNMENT, ITEMSIZE, Memory, allocate
 from nnspec.compiler.lower import kernel_class, loss_work, lower, metric_work
-from nnspec.compiler.rewrites import rewritten
+from nnspec.compiler.repeating import is_repeated
+from nnspec.compiler.rewrites import keep_inputs, rewritten
 from nnspec.compiler.steps import Steps
 from nnspec.compiler.verify import verified
 from nnspec.engine.layers.contract import Shape
@@ -96,7 +97,9 @@ class Layout:
         """The estimated duration of one training: forward and backward together cost three times the forward pass."""
         samples = self.experiment.facts.train
         epoch = samples * 3 * self.flops / FLOPS + samples / self.batch * SECONDS_A_STEP
-        return self.experiment.train.epochs * epoch
+        experiment = self.experiment
+        repeated = experiment.optimizer.part.evaluations(experiment.optimizer.values())
+        return experiment.train.epochs * epoch * repeated * (1 if experiment.train.sharpness is None else 2)
 
     @cached_property
     def tensors(self) -> tuple[Segment, ...]:
@@ -122,7 +125,8 @@ class Layout:
     @cached_property
     def steps(self) -> Steps:
         """The program of a training step, after all rewrites."""
-        return rewritten(lower(self.experiment))
+        steps = rewritten(lower(self.experiment))
+        return keep_inputs(steps) if is_repeated(self.experiment) else steps
 
     @cached_property
     def values(self) -> Memory:
@@ -143,7 +147,8 @@ class Layout:
     def buffers(self) -> tuple[Buffer, ...]:
         """Every array that training needs."""
         decays = any(tensor.weight_decay for tensor in self.tensors)
-        return (*_vectors(self, decays=decays), *_batch(self), *_rooms(self.values))
+        own = (*_vectors(self, decays=decays), *_batch(self), *_rooms(self.values))
+        return (*own, *_copies(own)) if is_repeated(self.experiment) else own
 
     @cached_property
     def memory(self) -> int:
@@ -154,6 +159,7 @@ class Layout:
     def memory_bound(self) -> int:
         """Bytes that `memory` never exceeds: no two values share memory. Needs no steps, so it is quick to compute."""
         buffers = (*_vectors(self, decays=True), *_batch(self))
+        buffers = (*buffers, *_copies(buffers))
         return sum(buffer.nbytes for buffer in buffers) + sum(_unshared(self.experiment, self.batch))
 
     def groups(self) -> dict[str, int]:
@@ -244,6 +250,8 @@ def _vectors(layout: Layout, *, decays: bool) -> Iterator[Buffer]:
         yield Buffer(f"optimizer.{slot}", "optimizer", size, layout.dtype)
     for name in optimizer.work_slots(decays=decays or bool(arguments.get("weight_decay"))):
         yield Buffer(f"optimizer.{name}", "optimizer", size, layout.dtype)
+    if experiment.train.sharpness is not None:
+        yield Buffer("step.before", "optimizer", size, layout.dtype)
     if experiment.train.accumulate > 1:
         yield Buffer("step.accumulated", "optimizer", size, layout.dtype)
     if experiment.train.average is not None:
@@ -256,6 +264,16 @@ def _vectors(layout: Layout, *, decays: bool) -> Iterator[Buffer]:
     if experiment.train.constraint is not None:
         shapes = [shape for layer in layout.layers for _, shape in layer.parameters.values()]
         yield Buffer("constraint", "optimizer", (max(units(shape)[0] for shape in shapes),), layout.dtype)
+
+
+KEPT = "step.kept."
+
+
+def _copies(buffers: Iterable[Buffer]) -> Iterator[Buffer]:
+    """Yield two copies of the state of layers, for batches that are evaluated several times."""
+    for buffer in buffers:
+        if buffer.group == "state of layers":
+            yield Buffer(f"{KEPT}{buffer.name}", buffer.group, (2, *buffer.shape), buffer.dtype)
 
 
 def carried_name(node: LayerNode, name: str) -> str:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +26,7 @@ from nnspec.compiler.layout import Layout
 from nnspec.compiler.lower import layer_class
 from nnspec.compiler.narrowing import may_narrow
 from nnspec.compiler.plan import Plan, make_layer
+from nnspec.compiler.repeating import Repeatable
 from nnspec.compiler.rewrites import drop_dead_inputs, stack_lanes
 from nnspec.compiler.steps import Step
 from nnspec.compiler.verify import verified
@@ -311,14 +313,16 @@ class Loop:
         started, own = time.perf_counter(), [0.0] * len(self.plans)
         rows = self._bring(number)
         calls = self.calls_for(rows, whole=False)
+        for plan in self._going:
+            if plan.repeatable is not None:
+                plan.repeatable.first()
         losses, weights = self._evaluate(calls)
-        for call in calls.losses:
-            self._time("loss gradient", call.loss.backward, call.gradient)
-        self._run(calls.backward)
+        self._differentiate(calls)
         for plan in self._going:
             before = time.perf_counter()
             place = plan.lane if self._lanes else 0
-            losses[place] += plan.move(number, losses[place], weights[place], self._watch)
+            again = partial(self._again, plan.repeatable, calls) if plan.repeatable is not None else None
+            losses[place] += plan.move(number, losses[place], weights[place], again, self._watch)
             own[place] = time.perf_counter() - before
         share = (time.perf_counter() - started - math.fsum(own) + self._shuffling) / len(self._going)
         self._shuffling = 0.0
@@ -332,6 +336,22 @@ class Loop:
                     plan.end_epoch()
                 own[place] += time.perf_counter() - before
         return _Trained(losses, weights, [seconds + share for seconds in own])
+
+    def _differentiate(self, calls: Calls) -> None:
+        """Run the backward pass after the loss has been computed."""
+        for call in calls.losses:
+            self._time("loss gradient", call.loss.backward, call.gradient)
+        self._run(calls.backward)
+
+    def _again(self, repeatable: Repeatable, calls: Calls) -> float:
+        """Compute loss and gradients of the current batch, of a plan trained alone, once more: see `repeating.py`."""
+        repeatable.begin_again()
+        self._run(calls.forward)
+        (call,) = calls.losses
+        loss: float = self._time("loss", call.loss.forward, *call.arguments)
+        self._differentiate(calls)
+        repeatable.end_again()
+        return loss
 
     def figures(self, plan: Plan) -> tuple[float, ...]:
         """Return a plan's metrics over the batches of this epoch, as they were before any evaluation."""

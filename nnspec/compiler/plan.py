@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, LayerNode
 from nnspec.compiler.batches import Batches
-from nnspec.compiler.layout import Layout, carried_name, renews_statistics
+from nnspec.compiler.layout import KEPT, Layout, carried_name, renews_statistics
 from nnspec.compiler.narrowing import Narrowing, may_narrow
 from nnspec.compiler.preparing import learned_by_loss
+from nnspec.compiler.repeating import Repeatable, is_repeated
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.accumulation import Accumulator
@@ -35,12 +36,15 @@ from nnspec.engine.metrics import Metric
 from nnspec.engine.metrics.contract import Places
 from nnspec.engine.network import Sequential
 from nnspec.engine.optimizers import Optimizer
+from nnspec.engine.optimizers.contract import Closure
 from nnspec.engine.parameter import Parameter, Segment
 from nnspec.engine.penalties import constrain, penalise
 from nnspec.engine.random import Stream, stream
+from nnspec.engine.sharpness import Ascent
 from nnspec.errors import ensure
 
 if TYPE_CHECKING:
+    from numpy.random import Generator
     from numpy.typing import NDArray
 
     from nnspec.compiler.loop import Loop, Watcher
@@ -163,6 +167,8 @@ class Plan:
         self.optimizer = self._make_optimizer(segments)
         self.accumulator = self._make_accumulator()
         self.average = self._make_average()
+        self.ascent = self._make_ascent()
+        self.repeatable = self._make_repeatable()
         self._trust_ids()
         self.epoch = 0
         self._seconds = 0.0
@@ -263,6 +269,35 @@ class Plan:
         state = [(buffers[n.removeprefix(prefix)], array) for n, array in buffers.items() if n.startswith(prefix)]
         return AveragedWeights.over(rule, [(buffers["parameters"], buffers["step.average"])], state)
 
+    def _make_ascent(self) -> Ascent | None:
+        """Create the way to where gradients are taken, if that is not at the weights."""
+        rule = self.experiment.train.sharpness
+        if rule is None:
+            return None
+        params, before = self.optimizer.params, self.buffers["step.before"]
+        return Ascent(params, rule, [before[before.size - params[0].size :]])
+
+    def _make_repeatable(self) -> Repeatable | None:
+        """Create what allows a batch to be evaluated again, if steps need that."""
+        if not is_repeated(self.experiment):
+            return None
+        copies = {name.removeprefix(KEPT): array for name, array in self.buffers.items() if name.startswith(KEPT)}
+        return Repeatable(self.noise, [self.buffers[name] for name in copies], [*copies.values()])
+
+    @property
+    def noise(self) -> list[Generator]:
+        """The generators of layers that draw random numbers in training, in the order of the network."""
+        layers = (inner for layer in self.full_network.layers for inner in layer.walk())
+        return [layer.noise for layer in layers if layer.noise is not None]
+
+    @property
+    def converged(self) -> str:
+        """Why training is at its end, according to the optimizer: only if its loss is that of all samples, every time
+        the same.
+        """
+        same = self.batches == 1 and not self.noise and not self.data.varies
+        return self.optimizer.converged if same else ""
+
     def part(self) -> None:
         """Switch to batches with buffers of its own if it shares them with other plans."""
         own = {name: self.buffers[name].copy() for name in self.layout.batch_names}
@@ -351,11 +386,14 @@ class Plan:
         """Return each metric that is a table, over the samples evaluated last."""
         return {metric.spec_name: metric.result().tolist() for metric in self.metrics if not metric.is_figure}
 
-    def move(self, number: int, loss: float, weight: float, look: Watcher | None = None) -> float:
+    def move(
+        self, number: int, loss: float, weight: float, again: Closure | None = None, look: Watcher | None = None
+    ) -> float:
         """Add penalties to the gradients, clip them, and update the weights, at the learning rate of this step.
 
         Returns the penalties. If gradients are accumulated, all of this happens after the last batch of a group, whose
-        loss then has the penalties of all of them: `weight` is that of this batch in the mean over the epoch.
+        loss then has the penalties of all of them: `weight` is that of this batch in the mean over the epoch. `again`
+        evaluates the batch once more, with the weights as they are then.
         """
         train = self.experiment.train
         started = time.perf_counter_ns()
@@ -368,14 +406,19 @@ class Plan:
             total = self.accumulator.average()
             share = total / weight if weight else 0.0
         self.look(number, loss)
-        penalty = penalise(self.optimizer.params, train.penalties, self.buffers["penalty"]) if train.penalties else 0.0
+        penalty = self._penalise()
+        if self.ascent is not None and again is not None:
+            self.ascent.up()
+            again()
+            self._penalise()
+            self.ascent.down()
         if train.clip_value is not None:
             clip_grad_value(self.optimizer.params, train.clip_value)
         if train.clip_norm is not None:
             clip_grad_norm(self.optimizer.params, train.clip_norm)
         clipped = time.perf_counter_ns()
         self.optimizer.at(self.epoch + number // train.accumulate / self.steps, train.epochs, self.steps)
-        self.optimizer.step()
+        self.optimizer.step(self._objective(loss + penalty, again) if again is not None else None)
         moved = time.perf_counter_ns()
         if train.constraint is not None:
             constrain(self.full_network.parameters(), train.constraint, self.buffers["constraint"])
@@ -386,6 +429,16 @@ class Plan:
             if self.adjusts:
                 look("update", "penalties and clipping", clipped - started + time.perf_counter_ns() - moved, None)
         return penalty * share
+
+    def _penalise(self) -> float:
+        """Add the gradients of penalties, and return the penalties."""
+        penalties = self.experiment.train.penalties
+        return penalise(self.optimizer.params, penalties, self.buffers["penalty"]) if penalties else 0.0
+
+    def _objective(self, value: float, again: Closure) -> Closure | None:
+        """Return what an optimizer evaluates, if it does: first `value`, whose gradients have been computed."""
+        values = [value]
+        return (lambda: values.pop() if values else again() + self._penalise()) if self.optimizer.evaluates else None
 
     def look(self, number: int, loss: float) -> None:
         """Call `watch` with the gradients of the last batch, and of any batch whose loss is not finite."""

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 from nnspec.compiler.batches import Batches
 from nnspec.compiler.bind import Calls
 from nnspec.compiler.shadows import Shadows, has_shadow, scalars
-from nnspec.compiler.snapshot import noise
 from nnspec.engine._numpy import np
 from nnspec.engine.losses.contract import Loss, Mean
 from nnspec.engine.losses.mixed import MixedLoss
@@ -192,7 +191,7 @@ class Replay:
         pairs = [*zip(_memory(like), _memory(self), strict=True)]
         states = [
             (one.bit_generator.ctypes.state_address, other.bit_generator.ctypes.state_address)
-            for one, other in zip(noise(like._plan), noise(self._plan), strict=True)
+            for one, other in zip(like._plan.noise, self._plan.noise, strict=True)
         ]
         moved = Relocation(pairs, states)
         used = {
@@ -532,7 +531,7 @@ def _tallies(plan: Plan) -> Iterator[Tally]:
 
 def noise_differs(one: Plan, other: Plan) -> bool:
     """Whether two plans draw from generators of different kinds, or from different numbers of them."""
-    kinds = [[type(rng.bit_generator) for rng in noise(plan)] for plan in (one, other)]
+    kinds = [[type(rng.bit_generator) for rng in plan.noise] for plan in (one, other)]
     return kinds[0] != kinds[1]
 
 
@@ -585,7 +584,7 @@ class _Kept:
         buffers = {name: array for name, array in self._plan.buffers.items() if not name.startswith("optimizer.")}
         self._arrays = buffers | {"pool": loop.pool}
         self._copies = {name: array.copy() for name, array in self._arrays.items()}
-        self._noise = [(rng, rng.bit_generator.state) for rng in noise(self._plan)]
+        self._noise = [(rng, rng.bit_generator.state) for rng in self._plan.noise]
 
     def restore(self) -> None:
         self._plan.narrow(False)

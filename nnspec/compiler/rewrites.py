@@ -15,7 +15,16 @@ from nnspec.compiler.steps import Slot, Step, Steps, Way
 from nnspec.compiler.verify import verify
 from nnspec.engine.layers.contract import Layer
 
-__all__ = ["REWRITES", "Rewrite", "batch_invariant", "drop_dead_inputs", "has_stack", "rewritten", "stack_lanes"]
+__all__ = [
+    "REWRITES",
+    "Rewrite",
+    "batch_invariant",
+    "drop_dead_inputs",
+    "has_stack",
+    "keep_inputs",
+    "rewritten",
+    "stack_lanes",
+]
 
 _FORWARD = ("forward", "add", "concat")
 
@@ -36,6 +45,12 @@ def rewritten(steps: Steps) -> Steps:
         if steps is not before:
             verify(steps)
     return steps
+
+
+def keep_inputs(steps: Steps) -> Steps:
+    """Let no step write over the samples of a batch, so that it can be evaluated again."""
+    given = {name for name, slot in steps.slots.items() if slot.given}
+    return replace(steps, steps=tuple(replace(s, over=s.over and s.reads[0] not in given) for s in steps))
 
 
 # ReLUs before pools

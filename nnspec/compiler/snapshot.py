@@ -13,10 +13,9 @@ from nnspec.compiler.plan import Plan
 from nnspec.engine._numpy import np
 
 if TYPE_CHECKING:
-    from numpy.random import Generator
     from numpy.typing import NDArray
 
-__all__ = ["Snapshot", "noise", "restore", "result", "take"]
+__all__ = ["Snapshot", "restore", "result", "take"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,8 @@ def take(plan: Plan) -> Snapshot:
         {
             "steps": plan.optimizer.steps,
             "schedule": follower.state() if follower is not None else None,
-            "noise": [rng.bit_generator.state for rng in noise(plan)],
+            "noise": [rng.bit_generator.state for rng in plan.noise],
+            **({"optimizer": scalars} if (scalars := plan.optimizer.scalars()) else {}),
             **({"averaged": plan.average.averaged} if plan.average is not None else {}),
         },
     )
@@ -47,7 +47,7 @@ def restore(plan: Plan, snapshot: Snapshot) -> None:
 
     Raises ValueError for a snapshot of another experiment, before anything is changed.
     """
-    arrays, generators, values = _arrays(plan), noise(plan), snapshot.values
+    arrays, generators, values = _arrays(plan), plan.noise, snapshot.values
     if arrays.keys() != snapshot.arrays.keys() or len(generators) != len(values["noise"]):
         raise ValueError("it holds other arrays")
     for name, array in arrays.items():
@@ -59,6 +59,8 @@ def restore(plan: Plan, snapshot: Snapshot) -> None:
     for rng, state in zip(generators, values["noise"], strict=True):
         rng.bit_generator.state = state
     plan.optimizer.steps = int(values["steps"])
+    if "optimizer" in values:
+        plan.optimizer.keep_scalars(values["optimizer"])
     if plan.average is not None:
         plan.average.averaged = int(values["averaged"])
     if plan.optimizer.follower is not None:
@@ -81,9 +83,3 @@ def result(snapshot: Snapshot) -> dict[str, NDArray[Any]]:
     prefix = "average."
     averages = {name.removeprefix(prefix): a for name, a in snapshot.arrays.items() if name.startswith(prefix)}
     return {**snapshot.arrays, **(averages if snapshot.values.get("averaged") else {})}
-
-
-def noise(plan: Plan) -> list[Generator]:
-    """Return the generators of layers that draw random numbers in training, in the order of the network."""
-    layers = (inner for layer in plan.network.layers for inner in layer.walk())
-    return [layer.noise for layer in layers if layer.noise is not None]

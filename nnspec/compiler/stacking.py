@@ -7,6 +7,7 @@ from dataclasses import fields
 from nnspec.checker.program import Experiment, LayerNode, TrainSettings
 from nnspec.checker.tensor_names import frozen_layers, tensors
 from nnspec.compiler.layout import Layout, renews_statistics
+from nnspec.compiler.repeating import is_repeated
 from nnspec.compiler.rewrites import batch_invariant, has_stack
 from nnspec.engine.part import comparable
 from nnspec.engine.validation import Fold
@@ -53,8 +54,8 @@ def kin(experiment: Experiment) -> object:
     for field in fields(train):
         if field.name not in FREE | COMMON and getattr(train, field.name) != getattr(usual, field.name):
             return None
-    if renews_statistics(experiment):
-        return None  # each lane makes a pass of its own over the training samples
+    if renews_statistics(experiment) or is_repeated(experiment):
+        return None  # each lane evaluates samples of its own accord
     return (
         experiment.dtype,
         tuple((choice.value.name, comparable(choice.value.values())) for choice in experiment.data),

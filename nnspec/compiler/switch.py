@@ -126,7 +126,12 @@ class Switch:
     ) -> None:
         self._how, self._worth, self._tell = how, how == "always" or seconds > WORTH, tell
         wanted = how == "always" or (how == "auto" and seconds > GAINS)
-        self._waiting: dict[Plan, Replay | None] = dict.fromkeys(plans) if wanted and available() else {}
+        once = [plan for plan in plans if plan.repeatable is None]
+        self._waiting: dict[Plan, Replay | None] = dict.fromkeys(once) if wanted and available() else {}
+        if how == "always":
+            for plan in plans:
+                if plan.repeatable is not None:
+                    plan.refusal = "its steps evaluate a batch several times"
         self._recorded: dict[object, Replay] = {}
         if (
             how == "always" and not available()

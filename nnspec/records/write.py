@@ -88,6 +88,8 @@ def _curves(lane: LaneResult) -> dict[str, Any]:
     curves["seconds"] = table["epoch_seconds"]
     if table["rates"]:
         curves["lr"] = table["rates"]
+    if table["evaluations"]:
+        curves["gradient_evaluations"] = table["evaluations"]
     if table["gradients"]:
         curves["gradient_norms"] = table["gradients"]
     if lane.repeats:
@@ -186,6 +188,7 @@ def _ending(lane: LaneResult) -> dict[str, Any]:
         **({"kept_epoch": lane.restored_epoch} if lane.restored_epoch else {}),
         "epochs": len(lane.records),
         "seconds": lane.seconds,
+        **({"gradient_evaluations": sum(lane.evaluations)} if lane.evaluations else {}),
         "final": {name: lane.final(name) for name in lane.figures if math.isfinite(lane.final(name))},
         **({"dead_units": lane.dead} if lane.dead else {}),
         **({"tables": lane.tables} if lane.tables else {}),

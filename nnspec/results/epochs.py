@@ -25,6 +25,8 @@ class EpochRecord:
     epoch has one."""
     trace: Mapping[str, str] = field(default_factory=dict)
     """A digest of each tensor: parameters and other layer state, by full name."""
+    evaluations: float | None = None
+    """The number of gradients computed; None if it is one per batch."""
     gradients: Mapping[str, float | None] = field(default_factory=dict)
     """The L2 norm of each tensor's gradient after the last batch, before penalties and clipping; None for NaN or
     inf."""
@@ -37,6 +39,8 @@ class Columns(TypedDict):
     epoch_seconds: list[float]
     rates: list[float]
     """Empty without a schedule."""
+    evaluations: list[float]
+    """Empty if gradients are computed once per batch."""
     trace: dict[str, list[str]]
     gradients: dict[str, list[float | None]]
 
@@ -48,6 +52,7 @@ def columns(records: Sequence[EpochRecord], figures: Iterable[str]) -> Columns:
         "history": {name: [record.figures[name] for record in records] for name in figures},
         "epoch_seconds": [record.seconds for record in records],
         "rates": [record.rate for record in records if record.rate is not None],
+        "evaluations": [record.evaluations for record in records if record.evaluations is not None],
         "trace": {tensor: [record.trace[tensor] for record in records] for tensor in first.trace},
         "gradients": {tensor: [record.gradients[tensor] for record in records] for tensor in first.gradients},
     }
@@ -58,7 +63,7 @@ def from_columns(table: Mapping[str, Any], order: str = "") -> list[EpochRecord]
 
     Raises LookupError, TypeError, OverflowError or AttributeError for damaged columns.
     """
-    seconds, rates = table["epoch_seconds"], table["rates"]
+    seconds, rates, evaluations = table["epoch_seconds"], table["rates"], table.get("evaluations")
     return [
         EpochRecord(
             {name: number(values[epoch]) for name, values in table["history"].items()},
@@ -66,6 +71,7 @@ def from_columns(table: Mapping[str, Any], order: str = "") -> list[EpochRecord]
             number(rates[epoch]) if rates else None,
             order if epoch == len(seconds) - 1 else "",
             {tensor: text(digests[epoch]) for tensor, digests in table["trace"].items()},
+            number(evaluations[epoch]) if evaluations else None,
             {
                 tensor: None if norms[epoch] is None else number(norms[epoch])
                 for tensor, norms in table["gradients"].items()

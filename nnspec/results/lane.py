@@ -128,6 +128,11 @@ class LaneResult(TableRepr):
         return [record.rate for record in self.records if record.rate is not None]
 
     @property
+    def evaluations(self) -> list[float]:
+        """The number of gradients computed in each epoch; empty if it is one per batch. With repeats, the mean."""
+        return [record.evaluations for record in self.records if record.evaluations is not None]
+
+    @property
     def trace(self) -> dict[str, list[str]]:
         """A digest of each tensor after each epoch: parameters and other layer state, by full name."""
         return columns(self.records, ())["trace"]

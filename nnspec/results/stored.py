@@ -93,6 +93,7 @@ def lane_from(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], net
     Raises LookupError, TypeError, OverflowError or AttributeError for damaged values.
     """
     table = {name: values[name] for name in ("history", "epoch_seconds", "rates", "trace", "gradients")}
+    table["evaluations"] = values.get("evaluations", [])  # checkpoints of older versions have none
     fields_of = {stored: name for name, stored in _STORED_AS.items()}
     skipped = table.keys() | {"fingerprints"}
     others = {fields_of.get(name, name): value for name, value in values.items() if name not in skipped}

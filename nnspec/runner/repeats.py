@@ -59,10 +59,12 @@ def _together(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
 def _mean(records: Sequence[EpochRecord], figures: Sequence[str]) -> EpochRecord:
     """Return the mean of one epoch over several trainings, without values that belong to a single one."""
     rates = [record.rate for record in records if record.rate is not None]
+    evaluations = [record.evaluations for record in records if record.evaluations is not None]
     return EpochRecord(
         {name: mean(record.figures[name] for record in records) for name in figures},
         mean(record.seconds for record in records),
         mean(rates) if rates else None,
+        evaluations=mean(evaluations) if evaluations else None,
     )
 
 

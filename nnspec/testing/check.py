@@ -21,7 +21,7 @@ __all__ = ["BATCHES", "Check", "ConformanceError", "Nonconforming", "Rule", "cas
 
 BATCHES = (1, 5)
 """The sizes of batches that rules try: a single sample, and a few."""
-_FILES = ("layers", "losses", "optimizers", "others", "training")
+_FILES = ("layers", "losses", "optimizers", "closures", "others", "training")
 RULES: dict[str, dict[str, Rule]] = {}
 """Kind of part -> name of the rule -> the rule."""
 
@@ -41,6 +41,8 @@ class Rule:
     kind: str
     name: str
     test: Callable[..., None]
+    applies: Callable[[type[Part]], bool]
+    """Whether it is for a part of its kind."""
     whole: bool
     """Whether it is called once with the class and all samples, instead of with each sample."""
 
@@ -50,15 +52,17 @@ class Rule:
         return (self.test.__doc__ or "").split("\n\n")[0]
 
 
-def rule(*kinds: str, whole: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function a rule for these kinds of parts, under its own name."""
+def rule(
+    *kinds: str, whole: bool = False, applies: Callable[[type[Part]], bool] = lambda cls: True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a rule for these kinds of parts, or for those that it `applies` to, under its own name."""
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
         for kind in kinds:
             named = RULES.setdefault(kind, {})
             if test.__name__ in named:
                 raise ValueError(f"two rules for a {kind} are called {test.__name__}")
-            named[test.__name__] = Rule(kind, test.__name__, test, whole)
+            named[test.__name__] = Rule(kind, test.__name__, test, applies, whole)
         return test
 
     return decorate
@@ -156,7 +160,7 @@ def checks(*parts: type[Part] | str, kind: str = "") -> list[Check]:
     for cls in _classes(parts):
         if kind and cls.kind != kind:
             continue
-        rules = RULES.get(cls.kind, {})
+        rules = {name: each for name, each in RULES.get(cls.kind, {}).items() if each.applies(cls)}
         unknown = sorted(set(cls.expected_failures) - set(rules))
         if unknown:
             raise ConformanceError(

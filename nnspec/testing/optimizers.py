@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.parameter import Parameter, Segment
+from nnspec.engine.part import Part
 from nnspec.testing.arguments import differ, other_values
 from nnspec.testing.check import case, require, rule, skip
 from nnspec.testing.memory import growth
@@ -71,7 +72,12 @@ def _train(optimizer: Optimizer, rows: NDArray[Any]) -> None:
         optimizer.step()
 
 
-@rule("optimizer")
+def steps_once(cls: type[Part]) -> bool:
+    """Whether a step needs one gradient and no more; see `closures.py` for others."""
+    return not cls.as_kind(Optimizer).evaluates
+
+
+@rule("optimizer", applies=steps_once)
 def one_vector(sample: PartSample) -> None:
     """All parameters in one vector, as in a compiled plan, move exactly as separate ones, with and without decay."""
     for decays in ({}, {"weight_decay": 0.05}, {"weight_decay": 0.05, "decay_all": True}):
@@ -98,7 +104,7 @@ def _configure(params: Sequence[Parameter]) -> None:
     params[4].configure(rate=0.5)
 
 
-@rule("optimizer")
+@rule("optimizer", applies=steps_once)
 def each_tensor_alone(sample: PartSample) -> None:
     """Each tensor moves as it would alone, at its own rate and weight decay; frozen ones do not move."""
     make, decay = _class(sample), _settings(sample)["weight_decay"]
@@ -125,7 +131,7 @@ def each_tensor_alone(sample: PartSample) -> None:
         assert_array_equal(ours.data, reference.data, strict=True)
 
 
-@rule("optimizer")
+@rule("optimizer", applies=steps_once)
 def writes_in_place(sample: PartSample) -> None:
     """A step writes into the arrays of the parameters, moves every number, and leaves the gradients alone."""
     params = _parameters()
@@ -140,7 +146,7 @@ def writes_in_place(sample: PartSample) -> None:
     assert_array_equal(np.concatenate([p.grad.ravel() for p in params]), row, err_msg="gradients")
 
 
-@rule("optimizer")
+@rule("optimizer", applies=steps_once)
 def memory(sample: PartSample) -> None:
     """A step allocates nothing: all arrays are declared as `state_slots` and `scratches`."""
     optimizer = sample.make([Parameter(np.ones(20_000)), Parameter(np.ones(10_000))])
@@ -149,7 +155,7 @@ def memory(sample: PartSample) -> None:
     require(grown < 10_000, f"a step allocates {grown:,} bytes; declare work arrays in `scratches`")
 
 
-@rule("optimizer")
+@rule("optimizer", applies=steps_once)
 def descends(sample: PartSample) -> None:
     """The first step goes against the gradient: each number, or each tensor if the optimizer takes whole tensors."""
     params, row = _parameters(), _gradients(1)[0]
@@ -164,7 +170,7 @@ def descends(sample: PartSample) -> None:
             assert_array_equal(np.sign(step), -np.sign(parameter.grad), err_msg="signs of step and gradient")
 
 
-@rule("optimizer", whole=True)
+@rule("optimizer", whole=True, applies=steps_once)
 def spoilt_steps(cls: type[Optimizer], samples: Sequence[PartSample]) -> None:
     """The update is spoilt on purpose, by its sign and by forgetting its state, and the checks notice."""
     sample = samples[0]
@@ -205,7 +211,7 @@ def _fails(test: Callable[[PartSample], None], sample: PartSample) -> bool:
     return False
 
 
-@rule("optimizer")
+@rule("optimizer", applies=steps_once)
 def checkpoint(sample: PartSample) -> None:
     """The state in `state_slots` and the number of steps are all it takes to resume: the steps are the same bits."""
     params = _parameters()
@@ -224,7 +230,7 @@ def checkpoint(sample: PartSample) -> None:
     assert_array_equal(_numbers(again), _numbers(params), strict=True)
 
 
-@rule("optimizer")
+@rule("optimizer", applies=steps_once)
 def rests(sample: PartSample) -> None:
     """Numbers whose gradients have always been zero do not move, unless weights decay; `rests` says so."""
     params = _parameters()
@@ -249,7 +255,7 @@ def zero_grad(sample: PartSample) -> None:
     require(all(not parameter.grad.any() for parameter in params), "a gradient is not zero")
 
 
-@rule("optimizer")
+@rule("optimizer", applies=steps_once)
 def assigned_weights(sample: PartSample) -> None:
     """Weights that are assigned between steps are where the next step starts."""
     if _class(sample).whole_tensors:
@@ -272,7 +278,7 @@ def assigned_weights(sample: PartSample) -> None:
     assert_allclose(_numbers(params), second, rtol=1e-9, atol=1e-15)
 
 
-@rule("optimizer")
+@rule("optimizer", applies=steps_once)
 def float32(sample: PartSample) -> None:
     """With float32 parameters the state is float32, and the steps agree with float64."""
     single, double = _parameters("float32"), _parameters()
@@ -285,7 +291,7 @@ def float32(sample: PartSample) -> None:
     assert_allclose(_numbers(single), _numbers(double), rtol=1e-4, atol=1e-5)
 
 
-@rule("optimizer")
+@rule("optimizer", applies=steps_once)
 def declared_state(sample: PartSample) -> None:
     """State and work arrays are those that the class declares; the state starts at zero."""
     params, cls, settings = _parameters(), _class(sample), _settings(sample)
@@ -329,7 +335,7 @@ def rates_are_checked(cls: type[Optimizer], samples: Sequence[PartSample]) -> No
                 require(False, "ValueError is not raised")
 
 
-@rule("optimizer", whole=True)
+@rule("optimizer", whole=True, applies=steps_once)
 def weight_decay(cls: type[Optimizer], samples: Sequence[PartSample]) -> None:
     """Weights decay and biases do not, unless `decay_all` says so."""
     given = {name: value for name, value in samples[0].arguments.items() if name not in ("weight_decay", "decay_all")}
@@ -404,7 +410,7 @@ def _looped(sample: PartSample, dtype: str, how: str) -> list[bytes]:
     return [array.tobytes() for array in arrays]
 
 
-@rule("optimizer", whole=True)
+@rule("optimizer", whole=True, applies=steps_once)
 def arguments_have_effects(cls: type[Optimizer], samples: Sequence[PartSample]) -> None:
     """Every argument changes the steps."""
 

@@ -103,7 +103,9 @@ class Progress:
         order = next_digest(self.records[-1].order if self.records else "", plan.data.order)
         self._tables[done] = plan.tables()
         with plan.shown():
-            record = EpochRecord(figures, seconds, rate, order, tensor_digests(plan), self._monitor.gradients)
+            evaluations = plan.repeatable.counted() if plan.repeatable is not None else None
+            gradients = self._monitor.gradients
+            record = EpochRecord(figures, seconds, rate, order, tensor_digests(plan), evaluations, gradients)
             self._last.update(plan, done)
             self.records.append(record)
             self._follow_best()
@@ -117,10 +119,14 @@ class Progress:
         """Return whether training ends now: early, on request, or because all epochs are complete."""
         if self.done == self.lane.epochs:
             return True
-        self.stopped = self._stop.reason(self.records)
+        self.stopped = self._stop.reason(self.records) or self._converged()
         if on_request and not self.stopped:
             self.stopped = f"after epoch {self.done}: stopped by `on_epoch`"
         return bool(self.stopped)
+
+    def _converged(self) -> str:
+        why = self._plan.converged
+        return f"after epoch {self.done}: {type(self._plan.optimizer).__name__} converged, {why}" if why else ""
 
     def rewind(self) -> None:
         """Return to the last complete epoch after Ctrl-C."""
@@ -184,7 +190,7 @@ class Progress:
             self._best.load_state(start.best, start.best_arrays, self.records, self._plan.network)
             self._tables |= {self._best.epoch: start.best["tables"]}
             if start.ended:  # its last epoch was the last requested one, so the rule did not see it
-                self.stopped = self._stop.reason(self.records)
+                self.stopped = self._stop.reason(self.records) or self._converged()
         except DAMAGE as error:
             raise CheckpointError(f"the checkpoint {keeper.path} cannot be used: {error}") from None
 

@@ -1,8 +1,8 @@
 """Training with more than one gradient per step, or with more than one set of weights: PyTorch's, batch by batch.
 
-Accumulated gradients, averages of weights (`torch.optim.swa_utils`), L-BFGS (`torch.optim.LBFGS`), and sharpness-aware
-steps, for which PyTorch has no class: two gradients, as in Foret et al. 2021, equation 3, and Kwon et al. 2021 for the
-adaptive ones. Samples come in the order of the data.
+Accumulated gradients, averages of weights (`torch.optim.swa_utils`), L-BFGS (`torch.optim.LBFGS`; also the minimum that
+SciPy's L-BFGS-B finds), and sharpness-aware steps, for which PyTorch has no class: two gradients, as in Foret et al.
+2021, equation 3, and Kwon et al. 2021 for the adaptive ones. Samples come in the order of the data.
 
 python tests/oracle/make_reference.py trajectories_optimizing
 """
@@ -13,8 +13,10 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from row import as_kept, normal
+from scipy import optimize, special
 from torch import nn, optim
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
@@ -41,8 +43,21 @@ CASES: list[dict[str, Any]] = [
         "batch": SAMPLES,
         "hidden": 0,
         "l2": 0.01,
+        "epochs": 4,
     },
-    {"case": "L-BFGS, batches", "optimizer": LBFGS | {"max_iter": 4, "history": 3, "lr": 0.5}},
+    {
+        "case": "L-BFGS, batches",
+        "optimizer": LBFGS | {"max_iter": 3, "history": 3, "lr": 0.5},
+        "batch": 11,
+        "l2": 0.05,
+    },
+    {
+        "case": "L-BFGS, 50 steps",
+        "optimizer": LBFGS | {"max_iter": 1, "max_eval": 20, "history": 6},
+        "batch": SAMPLES,
+        "l2": 0.02,
+        "epochs": 50,
+    },
     {
         "case": "L-BFGS without a line search",
         "optimizer": LBFGS | {"max_iter": 3, "lr": 0.1, "line_search": "none"},
@@ -82,7 +97,10 @@ def content() -> dict[str, Any]:
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.copy_(starts[key][name])
-        cases.append(case | {"start": key} | trained(case, model, (x, labels), (x_test, labels_test)))
+        cases.append(
+            {"part": case["optimizer"]["name"], **case, "start": key}
+            | trained(case, model, (x, labels), (x_test, labels_test))
+        )
     return {
         "x": x.tolist(),
         "y": labels.tolist(),
@@ -92,7 +110,24 @@ def content() -> dict[str, Any]:
         "epochs": EPOCHS,
         "starts": {key: {name: as_kept(t) for name, t in tensors.items()} for key, tensors in starts.items()},
         "cases": cases,
+        "scipy": minimum(x.numpy(), labels.numpy()),
     }
+
+
+def minimum(x: Any, labels: Any) -> dict[str, Any]:
+    """Return where SciPy's L-BFGS-B finds the minimum of a logistic regression with `L2(0.01)`, and how low it is."""
+    targets = np.eye(3)[labels]
+
+    def objective(flat: Any) -> Any:
+        weight, bias = flat[:18].reshape(6, 3), flat[18:]
+        p = special.softmax(x @ weight + bias, axis=1)
+        residual = (p - targets) / len(x)
+        gradient = np.concatenate([(x.T @ residual + 0.02 * weight).ravel(), residual.sum(axis=0)])
+        return -(targets * np.log(p)).sum() / len(x) + 0.01 * (weight**2).sum(), gradient
+
+    options = {"ftol": 1e-16, "gtol": 1e-10, "maxiter": 10_000}
+    found = optimize.minimize(objective, np.zeros(21), jac=True, method="L-BFGS-B", options=options)
+    return {"loss": found.fun, "weight": found.x[:18].reshape(6, 3).tolist()}
 
 
 def network(case: dict[str, Any]) -> nn.Sequential:
@@ -126,6 +161,7 @@ class Training:
                 params,
                 lr=settings["lr"],
                 max_iter=settings["max_iter"],
+                max_eval=settings.get("max_eval"),
                 history_size=settings.get("history", 10),
                 line_search_fn=None if search == "none" else search,
             )

@@ -240,6 +240,17 @@ because the characters that it learned to copy do not exist yet at generation ti
         ),
         can_be_ignored=True,
     ),
+    "NN722": Explanation(
+        """
+L-BFGS estimates the curvature of the loss from the gradients of its last steps, and looks along a line for a lower
+loss. Both need one loss: that of all samples, without noise. Between two batches, or two dropout masks, gradients
+differ for other reasons than curvature, and the steps lead astray. Within a step, every evaluation has the same batch
+and the same masks.
+""",
+        Example("data = Digits(train=100, test=50)\noptimizer = LBFGS\ntrain.batch = 10\n"),
+        Example("data = Digits(train=100, test=50)\noptimizer = LBFGS\ntrain.batch = data.size\n"),
+        can_be_ignored=True,
+    ),
     "NN725": Explanation(
         """
 A column that counts the rows, or that has a different value in each row and a name such as `id`, says nothing about

@@ -17,10 +17,12 @@ from nnspec.engine.optimizers.adaptive import AdaDelta, AdaGrad, RMSProp
 from nnspec.engine.optimizers.contract import Group, Optimizer
 from nnspec.engine.optimizers.descent import SGD, Momentum, Nesterov
 from nnspec.engine.optimizers.lamb import LAMB
+from nnspec.engine.optimizers.lbfgs import LBFGS
 from nnspec.engine.optimizers.lion import Lion
 
 __all__ = [
     "LAMB",
+    "LBFGS",
     "SGD",
     "AMSGrad",
     "AdaDelta",

@@ -16,9 +16,11 @@ from nnspec.engine.schedules import Follower, Schedule
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Group", "LearningRate", "Loop", "Optimizer"]
+__all__ = ["Closure", "Group", "LearningRate", "Loop", "Optimizer"]
 
 Loop = Callable[..., None]
+Closure = Callable[[], float]
+"""Computes the loss of a batch and, on the way, the gradients of all parameters."""
 Decay = Annotated[float, Range(low=0), Also("wd", "l2", "weight_decay_rate")]
 
 
@@ -102,6 +104,8 @@ class Optimizer(Part):
     """Whether `update` needs each tensor separately and in its shape, because its numbers depend on each other. The
     optimizer then applies weight decay itself, as set in `self.moving`.
     """
+    evaluates: ClassVar[bool] = False
+    """Whether `step` needs a closure, because it evaluates loss and gradients at several points."""
     scratches: ClassVar[tuple[str, ...]] = ("scratch",)
     """The work arrays of `update`, each of a parameter's shape, besides the state."""
     parameters: InitVar[Iterable[Parameter]] = argument(alias="params")
@@ -114,6 +118,8 @@ class Optimizer(Part):
     follower: Follower | None = kept()
     """The schedule as followed in this training, with its state."""
     _moving: Group | None = kept()
+    converged = ""
+    """Why the last step ended at a minimum, as far as it can tell; empty if it did not."""
 
     def arguments(self) -> dict[str, Any]:
         """Return its arguments by name; for `lr`, the schedule if there is one."""
@@ -207,8 +213,9 @@ class Optimizer(Part):
 
     # Steps
 
-    def step(self) -> None:
-        """Update every parameter once, using its `.grad`."""
+    def step(self, closure: Closure | None = None) -> float | None:
+        """Update every parameter once, using its `.grad`. With a closure, call it first, and return its loss."""
+        loss = closure() if closure is not None else None
         self.steps += 1
         for i, parameter in enumerate(self.params):
             calls = self._calls.get(i)
@@ -220,6 +227,19 @@ class Optimizer(Part):
                     self.update(move.theta, self._decayed(move), *move.arrays)
             finally:
                 self._moving = None
+        return loss
+
+    @classmethod
+    def evaluations(cls, arguments: Mapping[str, Any]) -> int:
+        """Return about how many gradients a step needs."""
+        return 1
+
+    def scalars(self) -> dict[str, Any]:
+        """Return its state besides `state` and `steps`, as JSON values."""
+        return {}
+
+    def keep_scalars(self, values: Mapping[str, Any]) -> None:
+        """Restore what `scalars` returned. Raises an error of `DAMAGE` for other values."""
 
     def loop(self) -> Loop | None:
         """Return `update` as a loop over numbers, `loop(theta, grad, *state, *factors)`, if there is one.

@@ -22,7 +22,7 @@ from nnspec.view.wording.fairness import shared_in_words
 from nnspec.view.wording.health import health
 from nnspec.view.wording.repeats import spread
 from nnspec.view.wording.sweep import best_lines, grid_table, grid_title, grids_of
-from nnspec.view.wording.updates import averages_in_words
+from nnspec.view.wording.updates import averages_in_words, evaluations_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -226,6 +226,8 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
         say(console, f"– {note}", style="yellow")
     for line in averages_in_words(lanes, {lane.name: lane for lane in compiled.program.lanes}):
         say(console, f"– {line}", style="dim")
+    if evaluations := evaluations_in_words(lanes, {lane.name: lane for lane in compiled.program.lanes}):
+        say(console, f"– {evaluations}", style="dim")
     shared = shared_in_words(result.summary.get("fairness"))
     if shared:
         say(console, f"– {shared}", style="dim")

@@ -5,17 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from nnspec.checker.program import Experiment
+from nnspec.errors import some_of
 from nnspec.results.lane import LaneResult
 
-__all__ = ["averages_in_words"]
+__all__ = ["averages_in_words", "evaluations_in_words"]
+
+
+def evaluations_in_words(lanes: Sequence[LaneResult], experiments: Mapping[str, Experiment]) -> str:
+    """Say how many gradients a step of each lane takes, unless it is one everywhere: lanes that evaluate more of them
+    learn more from a step, and take longer for it.
+    """
+    counts: dict[str, list[str]] = {}
+    for lane in _ordered(lanes, experiments):
+        experiment = experiments[lane.name]
+        steps = len(lane.records) * experiment.steps_per_epoch
+        if steps:
+            count = sum(lane.evaluations) / steps if lane.evaluations else experiment.train.accumulate
+            counts.setdefault(f"{count:.3g}", []).append(lane.name)
+    if set(counts) <= {"1"}:
+        return ""
+    if len(lanes) == 1:
+        return f"gradient evaluations per step: {next(iter(counts))}"
+    return f"gradient evaluations per step: {', '.join(f'{n} ({some_of(names, 4)})' for n, names in counts.items())}"
+
+
+def _ordered(lanes: Sequence[LaneResult], experiments: Mapping[str, Experiment]) -> list[LaneResult]:
+    """Return lanes in the order of the spec."""
+    order = [*experiments]
+    return sorted(lanes, key=lambda lane: order.index(lane.name))
 
 
 def averages_in_words(lanes: Sequence[LaneResult], experiments: Mapping[str, Experiment]) -> Iterator[str]:
     """Say which weights the figures of lanes with an average are of."""
     averaged: list[tuple[str, str]] = []
     none_yet: list[tuple[str, str]] = []
-    order = [*experiments]
-    for lane in sorted(lanes, key=lambda lane: order.index(lane.name)):
+    for lane in _ordered(lanes, experiments):
         rule = experiments[lane.name].train.average
         if rule is None:
             continue
