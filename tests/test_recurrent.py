@@ -21,7 +21,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 def arguments(**more: Any) -> dict[str, Any]:
     given = {"in_features": None, "hidden_size": 3, "return_sequences": True, "bias": True, "activation": "tanh"}
-    return given | {"bidirectional": False} | more
+    return given | {"bidirectional": False, "return_cell": False} | more
 
 
 @every_kind

@@ -1,20 +1,20 @@
-"""Training of recurrent networks by PyTorch in which states are carried from batch to batch.
+"""Training by PyTorch of networks in which states are passed on: from batch to batch, and from layer to layer.
 
     python tests/oracle/make_reference.py sequences
 
-A text is cut into as many runs as a batch has rows, as in PyTorch's word_language_model; each row continues its run,
+`graphs`: layers that begin with the state of another, trained on numbers in batches of 4. `cases`: a text is cut into as many runs as a batch has rows, as in PyTorch's word_language_model; each row continues its run,
 with the detached state of the previous batch. Each case has the text of nnspec's model, the weights at the start and at
 the end, the loss of each batch, and the loss of the test part after each epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from axes import kept, names_of
-from row import Tensor
+from row import Tensor, normal
 from torch import nn
 from torch.nn import functional
 
@@ -76,6 +76,114 @@ def case(text: str, cells: dict[str, nn.Module]) -> dict[str, Any]:
     return {"model": text, "start": start, "losses": losses, "tested": tested, "end": end}
 
 
+STEPS, SAMPLES, FEATURES, SGD = 6, 8, 3, 0.2
+
+
+def name_of(key: str) -> str:
+    """nnspec's name of a parameter of a recurrent layer."""
+    return key.replace("_l0", "")
+
+
+def graph(text: str, modules: dict[str, nn.Module], run: Callable[..., Tensor], places: int = 5) -> dict[str, Any]:
+    """Train a network on the mean squared error, in batches of half the samples."""
+    parameters = {f"{n}.{name_of(k)}": p for n, module in modules.items() for k, p in module.named_parameters()}
+    x = normal(SAMPLES, places, FEATURES)
+    y = normal(*run(x, *modules.values()).shape)
+    start = {name: kept(name, tensor.detach().clone()) for name, tensor in parameters.items()}
+    optimizer, losses = torch.optim.SGD(parameters.values(), lr=SGD), []
+    for step in range(STEPS):
+        part = slice(0, SAMPLES // 2) if step % 2 == 0 else slice(SAMPLES // 2, SAMPLES)
+        optimizer.zero_grad()
+        loss = functional.mse_loss(run(x[part], *modules.values()), y[part])
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    end = {name: kept(name, tensor.detach()) for name, tensor in parameters.items()}
+    return {"model": text, "x": x.tolist(), "y": y.tolist(), "start": start, "losses": losses, "end": end}
+
+
+def side_by_side(state: Tensor) -> Tensor:
+    """h or c of each direction, `(directions, B, hidden)`, in one row."""
+    return torch.cat([*state], dim=-1)
+
+
+def cells(x: Tensor, layer: nn.LSTM) -> Tensor:
+    """h and c after each step."""
+    state, rows = None, []
+    for place in range(x.shape[1]):
+        y, state = layer(x[:, place : place + 1], state)
+        rows.append(torch.cat([y, state[1].transpose(0, 1)], dim=-1))
+    return torch.cat(rows, dim=1)
+
+
+def graphs() -> list[dict[str, Any]]:
+    """Layers that begin with the state of another layer."""
+
+    def make(cls: Any, hidden: int, **more: Any) -> nn.Module:
+        return cls(FEATURES, hidden, batch_first=True, **more)
+
+    def both(cls: Any, hidden: int, outputs: int, out: int = 2, **more: Any) -> dict[str, nn.Module]:
+        layers = {"encoder": make(cls, hidden, **more), "decoder": make(cls, hidden, **more)}
+        return layers | {"Linear1": nn.Linear(outputs, out)}
+
+    def last(x: Tensor, encoder: nn.Module, decoder: nn.Module, linear: nn.Module) -> Tensor:
+        y: Tensor = linear(decoder(x, encoder(x)[1])[0])
+        return y
+
+    def ends(x: Tensor, encoder: nn.Module, decoder: nn.Module, linear: nn.Module) -> Tensor:
+        y: Tensor = linear(side_by_side(decoder(x, encoder(x)[1])[1]))
+        return y
+
+    def started(x: Tensor, start: nn.Module, layer: nn.Module, linear: nn.Module) -> Tensor:
+        y: Tensor = linear(layer(x, start(x.flatten(1))[None])[0])
+        return y
+
+    again = "from(input); decoder:"
+    return [
+        graph(f"encoder: GRU(4); {again} GRU(4, state=encoder); Linear(2)", both(nn.GRU, 4, 4), last),
+        graph(
+            "encoder: RNN(4, activation=relu, return_sequences=false);"
+            f" {again} RNN(4, activation=relu, state=encoder); Linear(2)",
+            both(nn.RNN, 4, 4, nonlinearity="relu"),
+            last,
+        ),
+        graph(
+            f"encoder: LSTM(4, return_cell=true, return_sequences=false); {again} LSTM(4, state=encoder); Linear(2)",
+            both(nn.LSTM, 4, 4),
+            last,
+        ),
+        graph(
+            f"encoder: LSTM(4, return_cell=true); {again} LSTM(4, state=encoder, bias=true); Linear(2)",
+            both(nn.LSTM, 4, 4),
+            last,
+            places=1,
+        ),
+        graph(f"encoder: GRU(4); {again} GRU(4, state=encoder); Linear(2)", both(nn.GRU, 4, 4), last, places=1),
+        graph(
+            "encoder: GRU(3, bidirectional=true, return_sequences=false);"
+            f" {again} GRU(3, bidirectional=true, state=encoder, return_sequences=false); Linear(2)",
+            both(nn.GRU, 3, 6, bidirectional=True),
+            ends,
+        ),
+        graph(
+            "encoder: LSTM(3, bidirectional=true, return_cell=true, return_sequences=false);"
+            f" {again} LSTM(3, bidirectional=true, state=encoder); Linear(2)",
+            both(nn.LSTM, 3, 6, bidirectional=True),
+            last,
+        ),
+        graph(
+            "layer: LSTM(3, return_cell=true); Linear(2)",
+            {"layer": make(nn.LSTM, 3), "Linear1": nn.Linear(6, 2)},
+            lambda x, layer, linear: linear(cells(x, layer)),
+        ),
+        graph(
+            "Flatten; start: Linear(4); from(input); layer: RNN(4, state=start); Linear(2)",
+            {"start": nn.Linear(5 * FEATURES, 4), "layer": make(nn.RNN, 4), "Linear2": nn.Linear(4, 2)},
+            started,
+        ),
+    ]
+
+
 def content() -> dict[str, Any]:
     """The models, and what they are trained on."""
     return {
@@ -85,6 +193,7 @@ def content() -> dict[str, Any]:
         "epochs": EPOCHS,
         "rate": RATE,
         "test": TEST,
+        "graphs": graphs(),
         "cases": [
             case("RNN(4)", {"RNN1": nn.RNN(3, 4, batch_first=True)}),
             case("GRU(4)", {"GRU1": nn.GRU(3, 4, batch_first=True)}),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY
+from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.recurrent import Recurrent, sigmoid, sigmoid_slope, tanh_slope
-from nnspec.engine.part import kept
+from nnspec.engine.part import Also, kept
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ class LSTM(Recurrent):
     x `(B, T, in)`, y `(B, T, hidden)`: every h; with `return_sequences=false` the last, `(B, hidden)`. The columns of
     the weights are ordered i, f, g, o, as in PyTorch's `LSTM(batch_first=True)`. Hochreiter and Schmidhuber, Long
     Short-Term Memory, 1997, with the forget gate of Gers, Schmidhuber and Cummins, Learning to Forget, 2000. Keras has
-    one bias, initialises that of f to 1, and returns only the last output by default.
+    one bias, initialises that of f to 1, and returns only the last output by default. With `return_cell`, y holds h and
+    then c, twice as many features, from which another LSTM can start: `state`.
     """
 
     spec_name = "LSTM"
@@ -31,11 +34,24 @@ class LSTM(Recurrent):
     states = ("hidden", "cells")
     flops_each = 29
 
+    _: KW_ONLY
+    return_cell: Annotated[bool, Also("return_state", "return_cells")] = False
     _kept: tuple[NDArray[Any], ...] = kept()
 
     @classmethod
-    def _more_work(cls, places: int, hidden: int) -> dict[str, Work]:
+    def _returned(cls, arguments: Mapping[str, Any]) -> int:
+        """Both h and c with `return_cell`."""
+        return 1 + arguments["return_cell"]
+
+    @classmethod
+    def _state_from(cls, units: int, arguments: Mapping[str, Any]) -> str:
+        """An LSTM that returns its cell."""
+        return f"name a layer that gives h and c, such as `LSTM({units}, return_cell=true)`"
+
+    @classmethod
+    def _more_work(cls, places: int, hidden: int, arguments: Mapping[str, Any]) -> dict[str, Work]:
         return {
+            **({"arriving_cells": Work((places, hidden))} if arguments["return_cell"] else {}),
             "gates": Work((places, 4 * hidden), saved=True),
             "cells": Work((places, hidden), saved=True),
             "tanh_cells": Work((places, hidden), saved=True),
@@ -68,16 +84,19 @@ class LSTM(Recurrent):
             np.tanh(c, out=tanh_cells[step])
             before, cell = np.multiply(a[3], tanh_cells[step], out=hidden[step]), c
 
-    def _last_states(self) -> tuple[NDArray[Any], ...]:
-        """The last h and the last c."""
-        return (*super()._last_states(), self._kept[1][-1])
+    def _all_states(self) -> tuple[NDArray[Any], ...]:
+        """Every h and every c."""
+        return (*super()._all_states(), self._kept[1])
 
-    def _run_back(self, arriving: NDArray[Any], hidden: NDArray[Any], rows: NDArray[Any]) -> None:
+    def _run_back(
+        self, arriving: Sequence[NDArray[Any]], hidden: NDArray[Any], rows: NDArray[Any]
+    ) -> tuple[NDArray[Any], ...]:
         dtype, (gates, cells, tanh_cells) = hidden.dtype, self._kept
         dh, dc, term = (self._of_step(name, dtype) for name in ("gradient", "cell", "term"))
         by_gates, slope, back = self._by_gates(rows), self._slopes(dtype), self.weight_hh.data.T
-        np.copyto(dh, arriving[-1])
-        dc.fill(0)
+        arriving_h, *arriving_c = arriving
+        np.copyto(dh, arriving_h[-1])
+        np.copyto(dc, arriving_c[0][-1] if arriving_c else 0)
         for step in reversed(range(len(hidden))):
             i, _, g, o = gates[step]
             tanh_slope(tanh_cells[step], term)
@@ -100,10 +119,14 @@ class LSTM(Recurrent):
                 np.multiply(slope[1], before, out=slope[1])
                 np.multiply(slope[1], dc, out=slope[1])
             np.copyto(by_gates[step], slope)
-            if step:
+            if step or self.initial_state is not None:
                 np.multiply(dc, gates[step, 1], out=dc)
                 np.matmul(rows[step], back, out=dh)
-                np.add(dh, arriving[step - 1], out=dh)
+            if step:
+                np.add(dh, arriving_h[step - 1], out=dh)
+                if arriving_c:
+                    np.add(dc, arriving_c[0][step - 1], out=dc)
+        return dh, dc
 
 
 class GRU(Recurrent):
@@ -125,7 +148,7 @@ class GRU(Recurrent):
     _kept: tuple[NDArray[Any], ...] = kept()
 
     @classmethod
-    def _more_work(cls, places: int, hidden: int) -> dict[str, Work]:
+    def _more_work(cls, places: int, hidden: int, arguments: Mapping[str, Any]) -> dict[str, Work]:
         return {
             "gates": Work((places, 3 * hidden), saved=True),
             "lifts": Work((places, hidden), saved=True),
@@ -156,13 +179,16 @@ class GRU(Recurrent):
             np.multiply(h, both[1], out=h)
             before = np.add(h, new, out=h)
 
-    def _run_back(self, arriving: NDArray[Any], hidden: NDArray[Any], rows: NDArray[Any]) -> None:
+    def _run_back(
+        self, arriving: Sequence[NDArray[Any]], hidden: NDArray[Any], rows: NDArray[Any]
+    ) -> tuple[NDArray[Any], ...]:
         dtype, (gates, lifts) = hidden.dtype, self._kept
         self._lifted = lifted = self._array("lifted", self.hidden_size, dtype)  # dL/d(h W_hn + b_hn)
         dh, term = self._of_step("gradient", dtype), self._of_step("term", dtype)
         by_gates, slope, back = self._by_gates(rows), self._slopes(dtype), self.weight_hh.data.T
         to_state = self._of_gates(dtype).reshape(-1, 3 * self.hidden_size)  # as rows, with `lifted` in place of n
-        np.copyto(dh, arriving[-1])
+        (arriving_h,) = arriving
+        np.copyto(dh, arriving_h[-1])
         for step in reversed(range(len(hidden))):
             r, z, new = gates[step]
             np.subtract(1, z, out=term)
@@ -178,13 +204,15 @@ class GRU(Recurrent):
             np.multiply(slope[1], term, out=slope[1])
             np.multiply(slope[1], dh, out=slope[1])
             np.copyto(by_gates[step], slope)
-            if not step:
-                return
+            if not step and self.initial_state is None:
+                break
             np.multiply(dh, z, out=dh)
             np.copyto(to_state, rows[step])
             np.copyto(to_state[:, 2 * self.hidden_size :], lifted[step])
             np.add(dh, np.matmul(to_state, back, out=term), out=dh)
-            np.add(dh, arriving[step - 1], out=dh)
+            if step:
+                np.add(dh, arriving_h[step - 1], out=dh)
+        return (dh,)
 
     def _turn_to_state(self, slopes: NDArray[Any]) -> None:
         np.copyto(slopes[:, 2], self._lifted)

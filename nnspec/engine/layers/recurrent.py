@@ -9,16 +9,25 @@ The equations, the order of gates and both biases are PyTorch's; W is (in, gates
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, InitVar
 from math import sqrt
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from nnspec.engine._numpy import np
 from nnspec.engine.initializers import BiasInit, Initializer, PyTorch
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, saved, sequence
+from nnspec.engine.layers.contract import (
+    Geometry,
+    Layer,
+    Shape,
+    ShapeError,
+    rows_of_places,
+    sample_in_words,
+    saved,
+    sequence,
+)
 from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Also, Count, Inferred, kept
+from nnspec.engine.part import Also, Count, Inferred, ValueName, argument, kept
 from nnspec.engine.random import default_generator
 from nnspec.engine.work import Work
 
@@ -30,6 +39,8 @@ __all__ = ["RNN"]
 
 REVERSE = "_reverse"
 """What PyTorch appends to the names of the parameters that read the sequence from its end."""
+ARRIVING = ("arriving", "arriving_cells")
+"""The work arrays for the gradients of h and c."""
 
 
 class Recurrent(Layer):
@@ -40,6 +51,10 @@ class Recurrent(Layer):
     With `bidirectional`, a second layer with its own parameters, `…_reverse`, reads the sequence from its end, and y is
     both side by side: `(B, T, 2·hidden)`, or `(B, 2·hidden)` with the final state of each, which the second reaches at
     the first position. Schuster and Paliwal, Bidirectional Recurrent Neural Networks, 1997.
+
+    `state` names the value to start from instead of zero, with one number for each unit: `(B, n)`, or `(B, T, n)`, of
+    which the row at the last position is used. It holds the states in the order of PyTorch's h_0 and c_0: h of each
+    direction, then, of an LSTM, c of each direction.
     """
 
     image_as = "sequence"
@@ -63,6 +78,9 @@ class Recurrent(Layer):
     init: Annotated[Initializer | None, Also("kernel_initializer", "weight_init")] = None
     recurrent_init: Annotated[Initializer | None, Also("recurrent_initializer")] = None
     bias_init: BiasInit = None
+    initial_state: Annotated[ValueName | None, Also("initial_state", "init_state", "hx", "h0", "h_0")] = argument(
+        default=None, alias="state"
+    )
     dtype: InitVar[str] = "float64"
     rng: InitVar[Generator | None] = None
     _inputs: NDArray[Any] | None = kept()
@@ -71,6 +89,8 @@ class Recurrent(Layer):
     """The layer that reads the sequence from its end."""
     _first: tuple[NDArray[Any] | None, ...] = kept()
     """The states before the first step, `(B, hidden)` each; None if they are zero."""
+    _state_shape: Shape = kept()
+    """The shape of one sample of the value to start from."""
 
     def __post_init__(self, dtype: str, rng: Generator | None) -> None:
         draw, hidden, width = rng or default_generator(), self.hidden_size, self.gates * self.hidden_size
@@ -115,6 +135,8 @@ class Recurrent(Layer):
                 help=f"`{name}({hidden})` accepts any input size",
             )
         bias = arguments["bias"]
+        directions, state = 1 + arguments["bidirectional"], arguments.get("state")
+        cls._check_state(state, directions * hidden, arguments)
         parameters: dict[str, Shape] = {"weight_ih": (arriving, width), "weight_hh": (hidden, width)}
         parameters |= {"bias_ih": (width,), "bias_hh": (width,)} if bias else {}
         work = {
@@ -124,28 +146,53 @@ class Recurrent(Layer):
             "arriving": Work((places, hidden)),
             "passed": Work((places, arriving)),
             "gradient": Work((hidden,)),
-            **({"recurrent": Work((width,))} if places > 1 else {}),
+            **({"recurrent": Work((width,))} if places > 1 or state is not None else {}),
+            **({"first": Work((len(cls.states) * hidden,), saved=True)} if state is not None else {}),
             **({"ones": Work((places,))} if bias else {}),
-            **cls._more_work(places, hidden),
+            **cls._more_work(places, hidden, arguments),
         }
-        directions = 1
+        features = cls._returned(arguments) * directions * hidden
         if arguments["bidirectional"]:
-            directions = 2
             parameters |= {name + REVERSE: shape for name, shape in parameters.items()}
             work |= {name + REVERSE: array for name, array in work.items() if array.saved}
         return Geometry(
-            out=(places, directions * hidden) if arguments["return_sequences"] else (directions * hidden,),
+            out=(places, features) if arguments["return_sequences"] else (features,),
             flops=directions * places * (2 * width * (arriving + hidden) + cls.flops_each * hidden),
             parameters=parameters,
             inferred={"in_features": arriving},
             work=work,
-            carried={} if arguments["bidirectional"] else dict.fromkeys(cls.states, (hidden,)),
+            carried={} if directions > 1 or state is not None else dict.fromkeys(cls.states, (hidden,)),
         )
 
     @classmethod
+    def _returned(cls, arguments: Mapping[str, Any]) -> int:
+        """Return how many of the states are outputs."""
+        return 1
+
+    @classmethod
+    def _check_state(cls, state: Shape | None, units: int, arguments: Mapping[str, Any]) -> None:
+        """Raise ShapeError for a value that cannot be the state to start from."""
+        wanted = len(cls.states) * units
+        if state is None or (len(state) in (1, 2) and state[-1] == wanted):
+            return
+        parts = " and ".join(f"{units} of {what}" for what in cls.states) if len(cls.states) > 1 else ""
+        raise ShapeError(
+            f"the state of this {cls.spec_name} has {wanted} numbers{f', {parts}' if parts else ''}, "
+            f"but the value is {sample_in_words(state)}",
+            argument="state",
+            label=f"{wanted} expected",
+            help=cls._state_from(units, arguments),
+        )
+
+    @classmethod
+    def _state_from(cls, units: int, arguments: Mapping[str, Any]) -> str:
+        """Return what to start from instead of a value that does not fit."""
+        return f"name a layer with {units} features, such as `{cls.spec_name}({units})` or `Linear({units})`"
+
+    @classmethod
     def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
-        """If it is bidirectional."""
-        return bool(arguments.get("bidirectional", False))
+        """If it is bidirectional, or begins with what others have read."""
+        return bool(arguments.get("bidirectional", False)) or arguments.get("state") is not None
 
     def lend(self, work: Mapping[str, NDArray[Any]]) -> None:
         """Use these work arrays; the two directions share those that are not kept for the backward pass."""
@@ -155,47 +202,74 @@ class Recurrent(Layer):
             self._reverse.lend({**work, **own})
 
     @classmethod
-    def _more_work(cls, places: int, hidden: int) -> dict[str, Work]:
+    def _more_work(cls, places: int, hidden: int, arguments: Mapping[str, Any]) -> dict[str, Work]:
         return {}
 
-    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None, *others: NDArray[Any]) -> NDArray[Any]:
         """Step through the sequence: `(B, T, in) -> (B, T, hidden)`, or `(B, hidden)`."""
-        batch, places, _ = x.shape
-        hidden = self.hidden_size
-        width = hidden if self._reverse is None else 2 * hidden
-        y = (
-            np.empty((batch, places, width) if self.return_sequences else (batch, width), x.dtype)
-            if out is None
-            else out
-        )
-        if self._reverse is None:
-            return self._step_through(x, y)
-        self._step_through(x, y[..., :hidden])
-        self._reverse._step_through(x[:, ::-1], self._reversed(y))
+        y = out
+        if y is None:
+            y = np.empty((len(x), *self.output_shape(x.shape[1:], *(each.shape[1:] for each in others))), x.dtype)
+        start = self._start_of(others)
+        self._step_through(x, self._outputs(y, 0), self._parts(start, 0))
+        if self._reverse is not None:
+            self._reverse._step_through(x[:, ::-1], self._outputs(y, 1), self._parts(start, 1))
         return y
 
     def backward(
-        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
-    ) -> NDArray[Any] | None:
-        """Step back through the sequence: `(B, T, hidden)` or `(B, hidden) -> (B, T, in)`, writing all gradients."""
-        reverse = self._reverse
-        passed = self._step_back(grad if reverse is None else grad[..., : self.hidden_size], input_grad)
+        self,
+        grad: NDArray[Any],
+        out: NDArray[Any] | None = None,
+        *outs: NDArray[Any],
+        input_grad: bool = True,
+    ) -> Any:
+        """Step back through the sequence: `(B, T, hidden)` or `(B, hidden) -> (B, T, in)`, writing all gradients. With
+        `state`, its gradient is the second of two.
+        """
+        of_state, back = self._gradient_of_state(outs, grad), None
+        start = self._start_of(() if of_state is None else (of_state,))
+        passed = self._step_back(self._outputs(grad, 0), input_grad, self._parts(start, 0))
         if passed is not None:
             places, batch, features = passed.shape
-            out = np.empty((batch, places, features), grad.dtype) if out is None else out
-            np.copyto(out, passed.transpose(1, 0, 2))
-        if reverse is not None:
-            passed = reverse._step_back(self._reversed(grad), input_grad)
-            if passed is not None and out is not None:
-                np.add(out, passed[::-1].transpose(1, 0, 2), out=out)
-        return out if input_grad else None
+            back = np.empty((batch, places, features), grad.dtype) if out is None else out
+            np.copyto(back, passed.transpose(1, 0, 2))
+        if self._reverse is not None:
+            passed = self._reverse._step_back(self._outputs(grad, 1), input_grad, self._parts(start, 1))
+            if passed is not None and back is not None:
+                np.add(back, passed[::-1].transpose(1, 0, 2), out=back)
+        return back if of_state is None else (back, of_state)
 
-    def _reversed(self, y: NDArray[Any]) -> NDArray[Any]:
-        """View the outputs of the second direction, or their gradients, in the order in which it computes them."""
-        return y[:, ::-1, self.hidden_size :] if self.return_sequences else y[:, self.hidden_size :]
+    def _parts(self, array: NDArray[Any] | None, direction: int) -> Iterator[NDArray[Any]]:
+        """View the columns of each state of one direction: `(…, n) -> (…, hidden)`."""
+        if array is not None:
+            hidden, directions = self.hidden_size, 1 if self._reverse is None else 2
+            for start in range(direction * hidden, array.shape[-1], directions * hidden):
+                yield array[..., start : start + hidden]
 
-    def _step_through(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
-        """Fill y from x, in one direction."""
+    def _outputs(self, y: NDArray[Any], direction: int) -> Iterator[NDArray[Any]]:
+        """View outputs, or their gradients, by state, in the order in which a direction runs through the positions."""
+        for part in self._parts(y, direction):
+            yield part[:, ::-1] if direction and self.return_sequences else part
+
+    def _start_of(self, others: Sequence[NDArray[Any]]) -> NDArray[Any] | None:
+        """Return the row to start from, `(B, n)`, if there is one: of a sequence, that at the last position."""
+        if not others:
+            return None
+        (value,) = others
+        self._state_shape = value.shape[1:]
+        return value[:, -1] if value.ndim > 2 else value
+
+    def _gradient_of_state(self, outs: Sequence[NDArray[Any]], grad: NDArray[Any]) -> NDArray[Any] | None:
+        """Return the array for dL/dstate, zero at all positions but the last; None if it starts at zero."""
+        if self.initial_state is None:
+            return None
+        found = outs[0] if outs else np.empty((len(grad), *self._state_shape), grad.dtype)
+        if found.ndim > 2:
+            found[:, :-1].fill(0)
+        return found
+
+    def _step_through(self, x: NDArray[Any], ys: Iterable[NDArray[Any]], starts: Iterable[NDArray[Any]]) -> None:
+        """Fill an array for each state that is an output, in one direction."""
         batch, places, features = x.shape
         self._places = (places, batch)
         self._inputs = inputs = self._array("inputs", features, x.dtype)
@@ -212,24 +286,39 @@ class Recurrent(Layer):
         for before, after in carried:
             np.copyto(before, after)
         self._first = tuple(before for before, _ in carried) or (None,) * len(self.states)
+        if self.initial_state is not None:
+            first = self.work_array("first", (batch, len(self.states) * self.hidden_size), x.dtype)
+            parts = first.reshape(len(self.states), batch, self.hidden_size)
+            for mine, start in zip(parts, starts, strict=True):
+                np.copyto(mine, start)
+            self._first = tuple(parts)
         self._run(self._by_gates(rows), hidden)
-        for (_, after), state in zip(carried, self._last_states(), strict=False):
-            np.copyto(after, state)
-        np.copyto(y, hidden.transpose(1, 0, 2) if self.return_sequences else hidden[-1])
-        return y
+        states = self._all_states()
+        for (_, after), state in zip(carried, states, strict=False):
+            np.copyto(after, state[-1])
+        for y, state in zip(ys, states, strict=False):
+            np.copyto(y, state.transpose(1, 0, 2) if self.return_sequences else state[-1])
 
-    def _step_back(self, grad: NDArray[Any], input_grad: bool) -> NDArray[Any] | None:
-        """Write the gradients of the parameters of one direction; return dL/dx `(T, B, in)` if it is wanted."""
+    def _step_back(
+        self, grads: Iterable[NDArray[Any]], input_grad: bool, starts: Iterable[NDArray[Any]]
+    ) -> NDArray[Any] | None:
+        """Write the gradients of the parameters of one direction, and of the states that it started from; return dL/dx
+        `(T, B, in)` if it is wanted.
+        """
         inputs, hidden = saved(self._inputs, self), saved(self._hidden, self)
-        (places, _), width, dtype = self._places, self.gates * self.hidden_size, grad.dtype
-        arriving = self._array("arriving", self.hidden_size, dtype)
-        if self.return_sequences:
-            np.copyto(arriving, grad.transpose(1, 0, 2))
-        else:
-            arriving[:-1].fill(0)
-            np.copyto(arriving[-1], grad)
+        (places, _), width, dtype = self._places, self.gates * self.hidden_size, hidden.dtype
+        arriving = []
+        for name, grad in zip(ARRIVING, grads, strict=False):
+            array = self._array(name, self.hidden_size, dtype)
+            arriving.append(array)
+            if self.return_sequences:
+                np.copyto(array, grad.transpose(1, 0, 2))
+            else:
+                array[:-1].fill(0)
+                np.copyto(array[-1], grad)
         rows = self._array("rows", width, dtype)
-        self._run_back(arriving, hidden, rows)
+        for start, slope in zip(starts, self._run_back(arriving, hidden, rows), strict=False):
+            np.copyto(start, slope)
         flat, passed = rows_of_places(rows), None
         np.matmul(rows_of_places(inputs).T, flat, out=self.weight_ih.grad)
         self._sum(flat, self.bias_ih)
@@ -240,9 +329,10 @@ class Recurrent(Layer):
         self._sum(flat, self.bias_hh)
         first = self._first[0]
         if first is not None:  # the states before each step, in memory that is no longer needed
-            np.copyto(arriving[0], first)
-            np.copyto(arriving[1:], hidden[:-1])
-            np.matmul(rows_of_places(arriving).T, flat, out=self.weight_hh.grad)
+            before = arriving[0]
+            np.copyto(before[0], first)
+            np.copyto(before[1:], hidden[:-1])
+            np.matmul(rows_of_places(before).T, flat, out=self.weight_hh.grad)
         elif places > 1:
             np.matmul(rows_of_places(hidden[:-1]).T, rows_of_places(rows[1:]), out=self.weight_hh.grad)
         else:
@@ -253,13 +343,17 @@ class Recurrent(Layer):
         """Fill `hidden` step by step, from x W_ih + b_ih of all steps, including the merged part of b_hh."""
         raise NotImplementedError
 
-    def _run_back(self, arriving: NDArray[Any], hidden: NDArray[Any], rows: NDArray[Any]) -> None:
-        """Fill `rows` `(T, B, gates·hidden)` with dL/d(x W_ih + b_ih), from dL/dy of all steps."""
+    def _run_back(
+        self, arriving: Sequence[NDArray[Any]], hidden: NDArray[Any], rows: NDArray[Any]
+    ) -> tuple[NDArray[Any], ...]:
+        """Fill `rows` `(T, B, gates·hidden)` with dL/d(x W_ih + b_ih), from dL/dy of all steps: of h, and of c if it is
+        an output. Return the gradient of each state before the first step, `(B, hidden)`, if there is a `state`.
+        """
         raise NotImplementedError
 
-    def _last_states(self) -> tuple[NDArray[Any], ...]:
-        """Return the states after the last step, in the order of `states`."""
-        return (saved(self._hidden, self)[-1],)
+    def _all_states(self) -> tuple[NDArray[Any], ...]:
+        """Return the states after each step, `(T, B, hidden)`, in the order of `states`."""
+        return (saved(self._hidden, self),)
 
     def _turn_to_state(self, slopes: NDArray[Any]) -> None:
         """Turn dL/d(x W_ih + b_ih) into dL/d(h W_hh + b_hh): they are equal if both are added."""
@@ -292,7 +386,8 @@ class Recurrent(Layer):
         products with the input, which `_run` has copied by then.
         """
         (places, batch), width = self._places, self.gates * self.hidden_size
-        array = self.work_array("recurrent", (batch, width), dtype) if places > 1 else self._array("rows", width, dtype)
+        own = places > 1 or self.initial_state is not None
+        array = self.work_array("recurrent", (batch, width), dtype) if own else self._array("rows", width, dtype)
         return array.reshape(self.gates, batch, -1)
 
     def _by_gates(self, rows: NDArray[Any]) -> NDArray[Any]:
@@ -341,18 +436,23 @@ class RNN(Recurrent):
                 np.maximum(h, 0, out=h)
             before = h
 
-    def _run_back(self, arriving: NDArray[Any], hidden: NDArray[Any], rows: NDArray[Any]) -> None:
+    def _run_back(
+        self, arriving: Sequence[NDArray[Any]], hidden: NDArray[Any], rows: NDArray[Any]
+    ) -> tuple[NDArray[Any], ...]:
+        (arriving_h,) = arriving
         if self.activation == "tanh":
             tanh_slope(hidden, rows)
         else:
             np.sign(hidden, out=rows)
         dh, back = self._of_step("gradient", hidden.dtype), self.weight_hh.data.T
-        np.copyto(dh, arriving[-1])
+        np.copyto(dh, arriving_h[-1])
         for step in reversed(range(len(hidden))):
             np.multiply(rows[step], dh, out=rows[step])
-            if step:
+            if step or self.initial_state is not None:
                 np.matmul(rows[step], back, out=dh)
-                np.add(dh, arriving[step - 1], out=dh)
+            if step:
+                np.add(dh, arriving_h[step - 1], out=dh)
+        return (dh,)
 
     def sides(self) -> NDArray[Any] | None:
         """Whether each unit is active at each step, with `relu`."""
