@@ -90,6 +90,15 @@ CHAINS = {
         " subtract { p { } q { Linear(1) } }; concat { p { dot { p { } q { Tanh } } } q { } }; Linear(10)",
         {},
     ),
+    "states": (
+        "Reshape([28, 28]); x: Conv1D(4, 4, stride=4); encoder: GRU(3); from(x); r: RNN(3, state=encoder);"
+        " both: LSTM(2, bidirectional=true, return_cell=true, return_sequences=false); from(r);"
+        " again: LSTM(2, bidirectional=true, state=both); last: LSTM(3, return_cell=true, return_sequences=false);"
+        " start: Linear(3); from(again); GRU(3, state=start, return_sequences=false); ends: Linear(6); from(x);"
+        " LSTM(3, state=last, return_sequences=false); p: Tanh; from(x); GRU(3, bidirectional=true, state=ends);"
+        " GlobalAvgPool; concat { a { } b { from(p) } }; Linear(10)",
+        {},
+    ),
     "hinge": ("Linear(10)", {"loss": "Hinge"}),
     "sampled": ("Linear(8); Sample(kl=0.01); Linear(10)", {}),
     "softmax": ("Linear(10); LogSoftmax", {"loss": "NLL"}),

@@ -93,6 +93,7 @@ def test_the_specs_are_all_there() -> None:
 UNKNOWN_TO_ONNXRUNTIME = {
     "activations": {"ELU", "GELU", "HardSigmoid", "HardSwish", "LeakyReLU", "Mish", "PReLU", "SELU", "Softplus"},
     "sequences": {"AvgPool", "Conv1D", "PReLU", "RNN"},
+    "states": {"Conv1D", "RNN"},
     "images": {"AvgPool", "Conv2D", "PReLU"},
     "joins": {"Conv2D"},
     "resolutions": {"Conv2D", "ConvTranspose1D", "ConvTranspose2D"},

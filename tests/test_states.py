@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from tiny_spec import OFFLINE, ROOT, compiled, spec
 
+import nnspec
 from nnspec import engine as nn
-from nnspec.api import check_text
+from nnspec import runs
+from nnspec.api import SpecError, check_text
 from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.replay import Replay
@@ -80,3 +82,58 @@ def test_it_is_recorded(case: dict[str, Any], tmp_path: Path) -> None:
     library.make(replay.kernels)
     replay.link()
     assert (replay.gaps, replay.check()) == ({}, "")
+
+
+def test_a_layer_alone_takes_the_state_as_an_argument() -> None:
+    rng = np.random.default_rng(0)
+    x, h = rng.standard_normal((2, 5, 3)), rng.standard_normal((2, 4))
+    layer = nn.GRU(3, 4, state="h")
+    y = layer(x, h)
+    np.testing.assert_array_equal(layer(x, np.stack([9 * h, h], axis=1)), y)  # the row at the last position
+    dx, dh = layer.backward(np.ones_like(y))
+    assert (dx.shape, dh.shape) == (x.shape, (2, 2, 4))
+    assert not dh[:, 0].any()
+    assert dh[:, 1].any()
+    with pytest.raises(ValueError, match="also reads 'h'"):
+        layer(x)
+
+
+FAULTS = {
+    "units": ("e: GRU(3); from(input); GRU(4, state=e)", "has 4 numbers, but the value is a sequence of 5×3"),
+    "directions": ("e: GRU(4); from(input); GRU(4, bidirectional=true, state=e)", "has 8 numbers"),
+    "no cell": ("e: LSTM(4); from(input); LSTM(4, state=e)", "has 8 numbers, 4 of hidden and 4 of cells, but"),
+    "no such layer": ("e: LSTM(4); from(input); LSTM(4, state=f)", "no layer or input `f`"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_values_that_are_no_state_are_refused(case: str, tmp_path: Path) -> None:
+    model, message = FAULTS[case]
+    found = check_text(Source("s.nn", text_of(GRAPHS[0] | {"model": f"{model}; Linear(2)"}, tmp_path)), []).diagnostics
+    (error,) = [each for each in found if each.severity == "error"]
+    assert message in f"{error.message} {error.help}"
+    assert error.span.text in ("e", "f", "state=e")
+
+
+def test_the_help_for_a_missing_cell_can_be_followed(tmp_path: Path) -> None:
+    model = "e: LSTM(4, return_cell=true); from(input); LSTM(4, state=e); Linear(2)"
+    checked = check_text(Source("s.nn", text_of(GRAPHS[0] | {"model": model}, tmp_path)), [])
+    assert not [each for each in checked.diagnostics if each.severity == "error"]
+
+
+def test_a_state_from_the_same_text_gives_the_next_characters_away(tmp_path: Path) -> None:
+    (tmp_path / "poem.txt").write_text("abcdeabdec" * 30, encoding="utf-8")
+    data = f'Text("{(tmp_path / "poem.txt").as_posix()}", context=6)'
+    text = spec("x: Embedding(4); e: GRU(3); from(x); GRU(3, state=e); Linear(data.classes)", data=data)
+    (found,) = [each for each in check_text(Source("s.nn", text), []).diagnostics if each.code == "NN721"]
+    assert (found.span.text, found.help) == ("GRU(3, state=e)", "remove `state`")
+
+
+def test_cells_of_every_step_are_exported_where_they_can_be_had(tmp_path: Path) -> None:
+    (tmp_path / "s.nn").write_text(text_of(GRAPHS[7], tmp_path, train="epochs = 1"), encoding="utf-8")
+    run_folder = tmp_path / "run"
+    nnspec.run(tmp_path / "s.nn", out=run_folder)
+    for target in ("numpy", "c"):
+        runs.export(run_folder, tmp_path / f"model.{'c' if target == 'c' else 'py'}", target)
+    with pytest.raises(SpecError, match="NN801"):
+        runs.export(run_folder, tmp_path / "model.onnx", "onnx")

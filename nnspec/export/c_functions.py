@@ -330,9 +330,9 @@ static real sigmoid(real x)
     "rnn": """
 /* h <- f(x W + b + h W + b) for each place, in the order of x + t step; h is written to y + t row. */
 static void rnn(const real *x, const real *wi, const real *wh, const real *bi, const real *bh, real *y, real *a,
-                real *b, real *h, int places, int in, int step, int hidden, int row, int relu)
+                real *b, real *h, int places, int in, int step, int hidden, int row, int relu, const real *h0)
 {
-    for (int i = 0; i < hidden; i++) h[i] = 0;
+    for (int i = 0; i < hidden; i++) h[i] = h0 ? h0[i] : 0;
     for (int t = 0; t < places; t++) {
         linear(x + (long)t * step, wi, bi, a, 1, in, hidden);
         linear(h, wh, bh, b, 1, hidden, hidden);
@@ -347,10 +347,14 @@ static void rnn(const real *x, const real *wi, const real *wh, const real *bi, c
     "lstm": """
 /* c <- f c + i g, h <- o tanh(c) for each place, in the order of x + t step; h is written to y + t row. */
 static void lstm(const real *x, const real *wi, const real *wh, const real *bi, const real *bh, real *y, real *a,
-                 real *b, real *h, int places, int in, int step, int hidden, int row)
+                 real *b, real *h, int places, int in, int step, int hidden, int row, const real *h0,
+                 const real *c0, real *yc)
 {
     real *c = h + hidden;
-    for (int i = 0; i < 2 * hidden; i++) h[i] = 0;
+    for (int i = 0; i < hidden; i++) {
+        h[i] = h0 ? h0[i] : 0;
+        c[i] = c0 ? c0[i] : 0;
+    }
     for (int t = 0; t < places; t++) {
         linear(x + (long)t * step, wi, bi, a, 1, in, 4 * hidden);
         linear(h, wh, bh, b, 1, hidden, 4 * hidden);
@@ -360,6 +364,7 @@ static void lstm(const real *x, const real *wi, const real *wh, const real *bi, 
             h[i] = sigmoid(a[3 * hidden + i]) * tanh@(c[i]);
         }
         memcpy(y + (long)t * row, h, hidden * sizeof *h);
+        if (yc) memcpy(yc + (long)t * row, c, hidden * sizeof *c);
     }
 }
 """,
@@ -367,9 +372,9 @@ static void lstm(const real *x, const real *wi, const real *wh, const real *bi, 
 /* h <- (1 - z) n + z h, with r and z sigmoids, n = tanh(x W + b + r (h W + b)), for each place, in the order of
    x + t step; h is written to y + t row. */
 static void gru(const real *x, const real *wi, const real *wh, const real *bi, const real *bh, real *y, real *a,
-                real *b, real *h, int places, int in, int step, int hidden, int row)
+                real *b, real *h, int places, int in, int step, int hidden, int row, const real *h0)
 {
-    for (int i = 0; i < hidden; i++) h[i] = 0;
+    for (int i = 0; i < hidden; i++) h[i] = h0 ? h0[i] : 0;
     for (int t = 0; t < places; t++) {
         linear(x + (long)t * step, wi, bi, a, 1, in, 3 * hidden);
         linear(h, wh, bh, b, 1, hidden, 3 * hidden);

@@ -375,18 +375,24 @@ def _recurrent(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
     gates, every = {"RNN": 1, "LSTM": 4, "GRU": 3}[op.kind], op.arguments["return_sequences"]
     memory = [c.scratch("a", gates * hidden), c.scratch("b", gates * hidden), c.scratch("h", 2 * hidden)]
     last = [int(op.arguments["activation"] == "relu")] if op.kind == "RNN" else []
-    width = op.writes.shape[-1]
-
-    def direction(x: str, end: str, to: str, step: int, row: int) -> str:
+    directions, width = 1 + op.arguments["bidirectional"], op.writes.shape[-1]
+    lines = []
+    for direction, end in enumerate(("", "_reverse")[:directions]):  # the second from the last place to the first
+        back, sign = (places - 1) * direction, 1 - 2 * direction
+        row = width if every else 0
+        y_at, first = back * row + direction * hidden, None
+        if len(reads) > 1:
+            shape = op.reads[1].shape
+            first = (shape[0] - 1) * shape[-1] if len(shape) > 1 else 0
+            first += direction * hidden
         arrays = [c.weight(op, name + end) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-        numbers = [places, features, step, hidden, row, *last]
-        return f"{op.kind.lower()}({', '.join(map(str, [x, *arrays, to, *memory, *numbers]))});"
-
-    lines = [direction(reads[0], "", y, features, width if every else 0)]
-    if op.arguments["bidirectional"]:  # from the last place to the first
-        end = places - 1
-        to = f"{y} + {end * width * every + hidden}"
-        lines.append(direction(f"{reads[0]} + {end * features}", "_reverse", to, -features, -width if every else 0))
+        numbers = [places, features, sign * features, hidden, sign * row, *last]
+        words = [f"{reads[0]} + {back * features}" if back else reads[0], *arrays, f"{y} + {y_at}" if y_at else y]
+        states = ["0" if first is None else f"{reads[1]} + {first}"]
+        if op.kind == "LSTM":
+            states.append("0" if first is None else f"{reads[1]} + {first + directions * hidden}")
+            states.append(f"{y} + {y_at + directions * hidden}" if op.arguments["return_cell"] else "0")
+        lines.append(f"{op.kind.lower()}({', '.join(map(str, [*words, *memory, *numbers, *states]))});")
     return lines
 
 

@@ -141,17 +141,28 @@ def _row_norm(op: Op, reads: Sequence[str]) -> str:
 
 
 def _recurrent(op: Op, reads: Sequence[str]) -> str:
-    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    names, hidden = ("weight_ih", "weight_hh", "bias_ih", "bias_hh"), int(op.arguments["hidden_size"])
+    both, every = bool(op.arguments["bidirectional"]), bool(op.arguments["return_sequences"])
     more = ["_relu" if op.arguments["activation"] == "relu" else "np.tanh"] if op.kind == "RNN" else []
+    cells = bool(op.arguments.get("return_cell"))
+    if len(reads) > 1:
+        start = f"{reads[1]}[:, -1]" if len(op.reads[1].shape) > 1 else reads[1]
 
-    def direction(x: str, end: str) -> str:
-        return f"_{op.kind.lower()}({', '.join([x, *(_weight(op, name + end) for name in names), *more])})"
+    def direction(x: str, end: str, place: int) -> str:
+        words = [x, *(_weight(op, name + end) for name in names), *more]
+        for row, name in enumerate(("h", "c")[: 1 + (op.kind == "LSTM")] if len(reads) > 1 else ()):
+            first = (row * (1 + both) + place) * hidden
+            words.append(f"{name}={start}[:, {first}:{first + hidden}]")
+        return f"_{op.kind.lower()}({', '.join([*words, *(['cells=True'] if cells else [])])})"
 
-    texts, every = [direction(reads[0], "")], op.arguments["return_sequences"]
-    if op.arguments["bidirectional"]:
-        texts.append(direction(f"{reads[0]}[:, ::-1]", "_reverse") + ("[:, ::-1]" if every else ""))
+    texts = [direction(reads[0], "", 0)]
+    if both:
+        texts.append(direction(f"{reads[0]}[:, ::-1]", "_reverse", 1) + ("[:, ::-1]" if every else ""))
     texts = texts if every else [f"{text}[:, -1]" for text in texts]
-    return f"np.concatenate([{', '.join(texts)}], axis=-1)" if len(texts) > 1 else texts[0]
+    if not both:
+        return texts[0]
+    text = f"np.concatenate([{', '.join(texts)}], axis=-1)"
+    return f"_by_state({text}, {hidden})" if cells else text
 
 
 def _columns(op: Op, reads: Sequence[str]) -> str:
@@ -419,39 +430,44 @@ def _products(x, weight, bias, gates):
     return y.reshape(*y.shape[:-1], gates, -1).transpose(1, 2, 0, 3)
 
 
-def _steps(x, hidden):
-    """All places of a sequence with their index, and a zero state."""
-    return enumerate(x), np.zeros((x.shape[2], hidden), x.dtype)
+def _start(h, x, hidden):
+    """A state to start from: h, or zeros."""
+    return np.zeros((x.shape[2], hidden), x.dtype) if h is None else h
+
+
+def _by_state(y, hidden):
+    """h and c of one direction, then of the other, as h of both, then c of both."""
+    return y.reshape(*y.shape[:-1], 2, 2, hidden).swapaxes(-3, -2).reshape(y.shape)
 ''',
     "_rnn": '''
-def _rnn(x, weight_ih, weight_hh, bias_ih, bias_hh, f):
+def _rnn(x, weight_ih, weight_hh, bias_ih, bias_hh, f, h=None):
     """h <- f(x W_ih + b_ih + h W_hh + b_hh)."""
-    steps, h = _steps(_products(x, weight_ih, bias_ih, 1), len(weight_hh))
-    ys = []
-    for _, (a,) in steps:
+    steps, ys = _products(x, weight_ih, bias_ih, 1), []
+    h = _start(h, steps, len(weight_hh))
+    for (a,) in steps:
         a = a + h @ weight_hh
         h = f(a if bias_hh is None else a + bias_hh)
         ys.append(h)
     return np.stack(ys, axis=1)
 ''',
     "_lstm": '''
-def _lstm(x, weight_ih, weight_hh, bias_ih, bias_hh):
+def _lstm(x, weight_ih, weight_hh, bias_ih, bias_hh, h=None, c=None, cells=False):
     """c <- f c + i g, h <- o tanh(c)."""
-    steps, h = _steps(_products(x, weight_ih, bias_ih, 4), len(weight_hh))
-    c, ys = h, []
-    for _, a in steps:
+    steps, ys = _products(x, weight_ih, bias_ih, 4), []
+    h, c = (_start(each, steps, len(weight_hh)) for each in (h, c))
+    for a in steps:
         i, f, g, o = a + _products(h[:, None], weight_hh, bias_hh, 4)[0]
         c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
         h = _sigmoid(o) * np.tanh(c)
-        ys.append(h)
+        ys.append(np.concatenate([h, c], axis=-1) if cells else h)
     return np.stack(ys, axis=1)
 ''',
     "_gru": '''
-def _gru(x, weight_ih, weight_hh, bias_ih, bias_hh):
+def _gru(x, weight_ih, weight_hh, bias_ih, bias_hh, h=None):
     """h <- (1 - z) n + z h, with r and z sigmoids, n = tanh(x W + b + r (h W + b))."""
-    steps, h = _steps(_products(x, weight_ih, bias_ih, 3), len(weight_hh))
-    ys = []
-    for _, a in steps:
+    steps, ys = _products(x, weight_ih, bias_ih, 3), []
+    h = _start(h, steps, len(weight_hh))
+    for a in steps:
         b = _products(h[:, None], weight_hh, bias_hh, 3)[0]
         r, z = _sigmoid(a[0] + b[0]), _sigmoid(a[1] + b[1])
         n = np.tanh(a[2] + r * b[2])

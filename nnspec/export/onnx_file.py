@@ -16,7 +16,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import beside_features, feature_axis
 from nnspec.engine.layers.products import EPS_COSINE, EPS_DISTANCE
 from nnspec.export.certificate import Certificate, ExportError
-from nnspec.export.program import Op, Program, Value
+from nnspec.export.program import Op, Program, Value, keeps_cells
 from nnspec.export.runtimes import Runtime, Values, version_of
 from nnspec.export.target import Artefact, Target
 
@@ -318,20 +318,33 @@ def _recurrent(g: _Graph, op: Op, reads: Sequence[str]) -> None:
         return g.constant(np.stack(found))
 
     inputs = [g.node("Transpose", reads[0], perm=[1, 0, 2]), gates("weight_ih"), gates("weight_hh")]
-    if "bias_ih" in op.weights:
-        inputs.append(gates("bias_ih", "bias_hh"))
+    inputs.append(gates("bias_ih", "bias_hh") if "bias_ih" in op.weights else "")
+    if len(reads) > 1:  # (B, n) as (states, directions, B, hidden)
+        first = reads[1]
+        if len(op.reads[1].shape) > 1:
+            first = g.node("Gather", first, g.constant(op.reads[1].shape[0] - 1, "int64"), axis=1)
+        shape = g.integers(0, -1, len(directions), hidden)
+        first = g.node("Transpose", g.node("Reshape", first, shape), perm=[1, 2, 0, 3])
+        states = [g.node("Gather", first, g.constant(i, "int64"), axis=0) for i in range(1 + (op.kind == "LSTM"))]
+        inputs += ["", *states]
     more: dict[str, Any] = {"linear_before_reset": 1} if op.kind == "GRU" else {}
     if op.kind == "RNN":
         more["activations"] = [str(op.arguments["activation"]).capitalize()] * len(directions)
     if len(directions) > 1:
         more["direction"] = "bidirectional"
-    every, last = g.node_of(op.kind, *inputs, outputs=2, hidden_size=hidden, **more)
+    cells = bool(op.arguments.get("return_cell"))
+    while not inputs[-1]:
+        inputs.pop()
+    every, last, *cell = g.node_of(op.kind, *inputs, outputs=2 + cells, hidden_size=hidden, **more)
     # (T, directions, B, hidden), and (directions, B, hidden)
     if op.arguments["return_sequences"]:
         by_sample = g.node("Transpose", every, perm=[2, 0, 1, 3])
         g.node("Reshape", by_sample, g.integers(0, 0, len(directions) * hidden))
     else:
-        g.node("Reshape", g.node("Transpose", last, perm=[1, 0, 2]), g.integers(0, len(directions) * hidden))
+        states = [g.node("Transpose", each, perm=[1, 0, 2]) for each in (last, *cell)]
+        rows = [g.node("Reshape", each, g.integers(0, len(directions) * hidden)) for each in states]
+        if cells:
+            g.node("Concat", *rows, axis=1)
 
 
 def _embedding(g: _Graph, op: Op, reads: Sequence[str]) -> None:
@@ -495,7 +508,7 @@ def _refuses(op: Op) -> str:
     erf = op.kind == "GELU" and op.arguments["approximate"] != "tanh"
     if op.writes.dtype == "float64" and (op.kind in _ONLY_FLOAT32 or erf):
         return "exists in onnxruntime in float32 only; train with `dtype = float32`"
-    return ""
+    return keeps_cells(op)
 
 
 def _tensors(program: Program) -> dict[str, str]:

@@ -115,6 +115,12 @@ class Op:
         return rows, columns
 
 
+def keeps_cells(op: Op) -> str:
+    """Why an LSTM cannot be expressed where only its last cell is available; "" if it can."""
+    every = op.kind == "LSTM" and op.arguments["return_cell"] and op.arguments["return_sequences"]
+    return "returns the cell of every step, and only that of the last is available there" if every else ""
+
+
 @dataclass(frozen=True)
 class Program:
     """A network with its preparation, and the names of what goes in and comes out."""

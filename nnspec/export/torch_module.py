@@ -11,7 +11,7 @@ from nnspec.engine.layers.contract import feature_axis
 from nnspec.engine.layers.products import EPS_COSINE, EPS_DISTANCE
 from nnspec.export.certificate import Certificate
 from nnspec.export.names import Identifiers
-from nnspec.export.program import Op, Program
+from nnspec.export.program import Op, Program, keeps_cells
 from nnspec.export.python_text import certificate_line, header, lines_of, state, statements
 from nnspec.export.runtimes import Runtime, in_python, version_of
 from nnspec.export.target import Artefact, Target
@@ -218,10 +218,17 @@ def _recurrent(op: Op) -> _Module:
     more += ", bidirectional=True" if a["bidirectional"] else ""
     names = {f"{name}_l0{end}": name + end for end in ("", "_reverse") for name in _RECURRENT}
     weights = _transposed(op, **{theirs: own for theirs, own in names.items() if own in op.weights})
-    call = "self.{name}({x})[0]" + ("" if a["return_sequences"] else "[:, -1]")
-    if a["bidirectional"] and not a["return_sequences"]:
-        state = "[1][0]" if op.kind == "LSTM" else "[1]"
-        call = f"self.{{name}}({{x}}){state}.transpose(0, 1).flatten(1)"
+    cells, given = a.get("return_cell"), ""
+    if len(op.reads) > 1:  # (B, n) as (directions, B, hidden), of an LSTM one for h and one for c
+        given = ", {last}" + ("[:, -1]" if len(op.reads[1].shape) > 1 else "")
+        given += f".unflatten(1, (-1, {1 + a['bidirectional']}, {a['hidden_size']})).permute(1, 2, 0, 3).contiguous()"
+        given += ".unbind()" if op.kind == "LSTM" else "[0]"
+    call = f"self.{{name}}({{x}}{given})[0]" + ("" if a["return_sequences"] else "[:, -1]")
+    if (a["bidirectional"] or cells) and not a["return_sequences"]:
+        states = f"self.{{name}}({{x}}{given})[1]"
+        states = states if op.kind != "LSTM" or cells else f"{states}[0]"
+        call = f"torch.stack({states}).permute(2, 0, 1, 3)" if cells else f"{states}.transpose(0, 1)"
+        call += ".flatten(1)"
     return _Module(f"nn.{op.kind}({a['in_features']}, {a['hidden_size']}, batch_first=True{more})", call, weights)
 
 
@@ -509,4 +516,4 @@ def _read(text):
 {state}'''
 
 RUNTIMES = (Runtime(version_of("torch", "see https://pytorch.org"), in_python),)
-TARGET = Target("torch", (), _EMIT, write)
+TARGET = Target("torch", (), _EMIT, write, refuses=keeps_cells)

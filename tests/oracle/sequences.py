@@ -2,9 +2,10 @@
 
     python tests/oracle/make_reference.py sequences
 
-`graphs`: layers that begin with the state of another, trained on numbers in batches of 4. `cases`: a text is cut into as many runs as a batch has rows, as in PyTorch's word_language_model; each row continues its run,
-with the detached state of the previous batch. Each case has the text of nnspec's model, the weights at the start and at
-the end, the loss of each batch, and the loss of the test part after each epoch.
+`graphs`: layers that begin with the state of another, trained on numbers in batches of 4. `cases`: a text is cut into
+as many runs as a batch has rows, as in PyTorch's word_language_model; each row continues its run, with the detached
+state of the previous batch. Each has the text of nnspec's model, the weights at the start and at the end, the loss of
+each batch, and `cases` the loss of the test part after each epoch.
 """
 
 from __future__ import annotations

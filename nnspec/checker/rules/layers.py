@@ -82,6 +82,9 @@ def looks_ahead(experiment: Experiment) -> Iterator[Diagnostic]:
             continue
         argument = layer_of(node).looks_ahead_unless
         instead = "replace it with `LayerNorm`" if layer_of(node).family == "norm" else "remove it"
+        given = [name for name in layer_of(node).reads() if node.arguments()[name] is not None]
+        if given:  # the value comes from layers that have read all of the sample
+            argument, instead = "", f"remove `{given[0]}`"
         yield advice(
             "NN721",
             f"`{node.value.name}` lets each position see later ones, including its target",

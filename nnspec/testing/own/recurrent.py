@@ -26,3 +26,7 @@ SAMPLES = [
 ]
 SAMPLES += [_layer("RNN", (3, 2), 2, activation="relu"), _layer("RNN", (2, 2), 1, activation="relu", bias=False)]
 SAMPLES += [_layer("RNN", (2, 2), 2, activation="relu", bidirectional=True)]
+SAMPLES += [
+    _layer("LSTM", (3, 2), 2, return_cell=True),
+    _layer("LSTM", (3, 2), 2, return_cell=True, bidirectional=True, return_sequences=False),
+]
