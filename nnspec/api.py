@@ -458,7 +458,7 @@ def run_into(
         folders.update(manifest.folders)
         lanes = {lane.name: lane for lane in compiled.program.lanes}
         began = made[0].begin(
-            manifest, compiled.program.text, resume=options.resume, extends=lambda epochs: obstacles(lanes, epochs)
+            manifest, compiled.program.text, resume=options.resume, extends=lambda before: obstacles(lanes, before)
         )
         notes.extend(_moved(began, manifest.environment))
         return Checkpoints(made[0].path / "checkpoints", manifest.meaning, options.checkpoint, options.resume)

@@ -10,6 +10,7 @@ A spec's own data is not read, and nothing is written or printed.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -153,8 +154,12 @@ class _NNEstimator(BaseEstimator):
             settings["train.early_stop"] = None
         compiled, access = self._compile(samples, settings)
         (experiment,) = compiled.program.lanes
-        if start is not None and start.epochs >= experiment.train.epochs:
-            train = replace(experiment.train, epochs=start.epochs + 1)
+        train = experiment.train
+        if once and experiment.length.by_step:  # one more pass over the samples, whatever the spec's length
+            train = replace(train, epochs=math.ceil(experiment.length.epochs), steps=None, record=None)
+        if start is not None and start.epochs >= train.epochs:
+            train = replace(train, epochs=start.epochs + 1)
+        if train != experiment.train:
             compiled = replace(compiled, program=replace(compiled.program, lanes=(replace(experiment, train=train),)))
         memory = InMemory(start) if experiment.train.trainings == 1 else None
         if memory is None and once:

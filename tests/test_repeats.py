@@ -42,14 +42,14 @@ def weights(one: LaneResult) -> list[bytes]:
 
 def changed(monkeypatch: pytest.MonkeyPatch, change: Callable[[Plan, int, dict[str, float]], None]) -> None:
     """Let `change` see, and write into, the figures of every epoch."""
-    honest = train_module._epochs
+    honest = train_module._records
 
     def epochs(plan: Plan, done: int) -> Any:
         for epoch, (seconds, figures) in enumerate(honest(plan, done), 1):
             change(plan, epoch, figures)
             yield seconds, figures
 
-    monkeypatch.setattr(train_module, "_epochs", epochs)
+    monkeypatch.setattr(train_module, "_records", epochs)
 
 
 # The single trainings

@@ -185,6 +185,26 @@ def test_every_setting_trains_to_the_same_bits(train: str, python: set[str]) -> 
 
 
 @needs_numba
+@pytest.mark.parametrize(
+    ("train", "python"),
+    [
+        ("steps = 13; record = 3; batch = 16; validation = 0.2", set()),
+        ("steps = 11; record = 9; batch = 10", set()),  # all batches are full
+        ("epochs = 3; record = 1; batch = 16", set()),
+        ("steps = 13; record = 3; batch = 16; augment = noise(0.1)", {"Batches"}),
+        ("steps = 7; record = 2; batch = 8; accumulate = 2", set()),
+    ],
+)
+def test_records_within_epochs_train_to_the_same_bits(train: str, python: set[str]) -> None:
+    text = spec(
+        "Linear(12); ReLU; Dropout(0.3); Linear(10)",
+        race="SGD; Adam(lr=cosine(0.01, warmup=2, per=step)); LAMB",
+        train=train,
+    )
+    same_both_ways(text, python=python)
+
+
+@needs_numba
 def test_it_says_which_optimizers_move_in_python() -> None:
     lanes = run(spec(race="SGD; LAMB; odd { optimizer = Adam; train.clip_norm = 1 }"), ways=COMPILED).lanes
     stays = {name: lane.compiled and lane.compiled["python"] for name, lane in lanes.items()}

@@ -315,13 +315,13 @@ def test_a_figure_that_is_missing_is_an_error() -> None:
 
 def scripted(monkeypatch: pytest.MonkeyPatch, **figures: list[float]) -> None:
     """Replace the figures of every lane."""
-    honest = train_module._epochs
+    honest = train_module._records
 
     def epochs(plan: Any, done: int) -> Any:
         for epoch, (seconds, found) in enumerate(honest(plan, done)):
             yield seconds, found | {name: values[epoch] for name, values in figures.items()}
 
-    monkeypatch.setattr(train_module, "_epochs", epochs)
+    monkeypatch.setattr(train_module, "_records", epochs)
 
 
 @pytest.mark.parametrize("of", ["loss", "val_loss", "accuracy", "val_accuracy", "test_loss"])

@@ -1,339 +1,275 @@
-"""The program of a training step: lowering, validity, and reuse of memory."""
+"""Trainings that are measured in steps: the same bits as by epochs, however they are trained, recorded and resumed."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from math import prod
+import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
-from tiny_plan import MODELS
-from tiny_spec import ROOT, compiled, spec
+from outcomes import Stopper, outcome
+from tiny_spec import OFFLINE, compiled, nnspec, run, spec
 
-import nnspec
-from nnspec import engine as nn
-from nnspec.cli import cli
-from nnspec.compiler import rewrites
-from nnspec.compiler.allocate import ITEMSIZE, Memory, allocate
-from nnspec.compiler.bind import Views, bind
-from nnspec.compiler.lower import _Lowering, lower
-from nnspec.compiler.rewrites import stack_lanes
-from nnspec.compiler.steps import Step, Steps
-from nnspec.compiler.verify import IllegalSteps, verify, verify_memory
-from nnspec.engine.layers.contract import Layer
+from nnspec.api import compile_spec, run_into
+from nnspec.checker import check
+from nnspec.diagnostics import Source
+from nnspec.engine.length import Length
+from nnspec.records.folder import OutputError, RunFolder
+from nnspec.results.lane import LaneResult
+from nnspec.results.run import RunResult
+from nnspec.runner.options import RunOptions
+from nnspec.training.observer import Silent
 
-SNAPSHOTS = Path(__file__).parent / "samples" / "steps"
-SPECS = sorted(path.name for path in (ROOT / "specs").glob("*.nn"))
-
-
-def steps_of(model: str, **more: Any) -> Steps:
-    return compiled(spec(model, **more)).layouts["run"].steps
+MODEL = "Linear(6); BatchNorm; ReLU; Dropout(0.3); Linear(10)"
+OTHERS = "batch = 8; validation = 0.2; augment = noise(0.1)"
+BATCHES = 5
+"""Per epoch: 40 training samples in batches of 8."""
 
 
-# Lowering
+def text(train: str, **more: Any) -> str:
+    settings = {"optimizer": "Adam(lr=cosine(0.01, warmup=3, per=step))"} | more
+    return spec(MODEL, train=f"{train}; {OTHERS}", **settings)
 
 
-def test_a_network_is_lowered_to_the_list_that_one_would_write_down() -> None:
-    steps = lower(compiled(spec("Linear(12); ReLU; Linear(10)")).program.lanes[0])
-    assert [(step.op, step.node, step.reads, step.writes, step.keeps) for step in steps if step.op != "metric"] == [
-        ("forward", "Linear1", ("x",), "Linear1", ()),
-        ("forward", "ReLU1", ("Linear1",), "ReLU1", ()),
-        ("forward", "Linear2", ("ReLU1",), "Linear2", ()),
-        ("loss", "loss", ("Linear2", "targets"), "loss", ()),
-        ("loss gradient", "loss", ("loss",), "∂Linear2", ("loss/columns", "loss/index")),
-        ("backward", "Linear2", ("∂Linear2",), "∂ReLU1", ("ReLU1",)),
-        ("backward", "ReLU1", ("∂ReLU1",), "∂Linear1", ("ReLU1",)),
-        ("backward", "Linear1", ("∂Linear1",), None, ("x",)),
-        ("update", "optimizer", (), None, ()),
-    ]
+def weights(lane: LaneResult) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in lane.network.state_dict().items()}
 
 
-@pytest.mark.parametrize("name", ["x", "targets", "labels", "weights", "loss", "metric1"])
-def test_a_layer_may_have_the_name_of_any_other_value(name: str) -> None:
-    rng = np.random.default_rng(0)
-    x, w = rng.normal(size=(40, 4)), rng.uniform(0.5, 1, 40)
-    data = {"x_train": x, "y_train": (x[:, 0] > 0).astype(int), "w_train": w}
-    model = "{}: Linear(4); Dropout(0.3); residual {{ {}: LayerNorm }}; {}2: Linear(2)"
-    histories = [
-        [lane.history for lane in nnspec.Spec.parse(text.replace("data = Digits", "")).run(data=data).values()]
-        for text in (
-            spec(model.format(*[label] * 3), data="Digits", train="epochs = 2; batch = 16", race="SGD(0.1); Adam")
-            for label in ("plain", name)
-        )
-    ]
-    assert str(histories[0]) == str(histories[1])
+# The arithmetic of lengths
 
 
-def test_gradients_of_a_value_with_several_readers_are_summed_from_the_first_reader_to_the_last() -> None:
-    steps = steps_of("Linear(12); add { a { Linear(12) } b { } c { Tanh } }; Linear(10)")
-    (total,) = [step for step in steps if step.op == "sum"]
-    assert total.reads == ("∂Linear1 via add1.a.Linear1", "∂Linear1 via add1.c.Tanh1", "∂add1")
-    assert total.writes == "∂Linear1"
+def test_a_length_in_records_steps_and_epochs() -> None:
+    length = Length(steps=23, per_epoch=5, record=4, by_step=True)
+    assert (length.records, length.epochs, length.unit) == (6, 4.6, "step")
+    assert [length.steps_at(n) for n in range(8)] == [0, 4, 8, 12, 16, 20, 23, 23]
+    assert [length.epochs_at(n) for n in (0, 1, 5, 6)] == [0, 0.8, 4, 4.6]
+    assert isinstance(length.epochs_at(5), int)
+    assert [length.at(n) for n in (1, 6)] == [4, 23]
+    assert [Length(15, 5, 5).at(n) for n in (1, 3)] == [1, 3]
 
 
-@pytest.mark.parametrize(
-    ("model", "absorbed"),
-    [
-        ("ReLU; MaxPool", {"ReLU1": "MaxPool1"}),
-        ("add { a { ReLU; MaxPool } b { MaxPool } }", {"add1.a.ReLU1": "add1.a.MaxPool1"}),
-        ("ReLU; residual { MaxPool(3, stride=1, padding=1) }", {}),
-        ("ReLU; concat { a { MaxPool } b { MaxPool } }", {}),
-        ("ReLU; add { a { MaxPool(3, stride=1, padding=1) } b { } }", {}),
-    ],
-)
-def test_a_pool_only_absorbs_a_relu_without_other_readers(model: str, absorbed: dict[str, str]) -> None:
-    assert steps_of(f"Conv2D(2, 3, padding=same); {model}; Flatten; Linear(10)").absorbed == absorbed
+def test_a_plan_divides_its_batches_into_records() -> None:
+    from tiny_plan import make_plan
+
+    plan = make_plan(text("steps = 12; record = 4"))
+    assert [plan.span(n) for n in range(4)] == [range(4), range(4, 8), range(8, 12), range(12, 12)]
+    plan = make_plan(text("steps = 5; record = 2; accumulate = 2"))  # three steps an epoch: of two batches, two and one
+    assert [plan.span(n) for n in range(3)] == [range(4), range(4, 7), range(7, 9)]
 
 
-def test_layers_before_the_first_parameters_have_no_backward_step() -> None:
-    steps = steps_of("Tanh; Sigmoid; Linear(12); ReLU; Linear(10)")
-    assert [step.node for step in steps if step.op == "backward"] == ["Linear2", "ReLU1", "Linear1"]
-    assert [step.writes for step in steps if step.op == "backward"][-1] is None
+# Bits
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_every_rewrite_and_every_stack_is_legal_and_destroys_nothing(model: str) -> None:
-    steps = lower(compiled(spec(model)).program.lanes[0])
-    verify(steps)
-    for rewrite in rewrites.REWRITES:
-        steps = verify(rewrite.apply(steps))
-    for program in (steps, stack_lanes(steps, 3, shared=True), stack_lanes(steps, 3, shared=False)):
-        verify_memory(program, allocate(program, 16))
+def test_steps_are_epochs() -> None:
+    by_epoch, by_step = (run(text(train))["run"] for train in ("epochs = 3", f"steps = {3 * BATCHES}"))
+    assert by_epoch.history == by_step.history
+    assert weights(by_epoch) == weights(by_step)
+    assert by_epoch.rates == by_step.rates
+    assert by_epoch.fingerprints == by_step.fingerprints
+    assert (by_epoch.length, by_step.length) == (None, Length(15, BATCHES, BATCHES, by_step=True))
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"more": "metrics = [f1]; dtype = float64"},
-        {"loss": "MSE", "more": "dtype = float64"},
-        {"optimizer": "Adam", "train": "batch = 16; weight_decay.weight = 0.1"},
-        {"train": "batch = 200; penalty = L1(0.1)", "data": "Digits(train=250, test=20)"},
-    ],
-    ids=["metrics", "values", "decay", "penalty"],
-)
-@pytest.mark.parametrize("model", MODELS)
-def test_the_bound_of_memory_holds_even_if_nothing_shared_memory(model: str, more: dict[str, str]) -> None:
-    layout = compiled(spec(model, **more)).layouts["run"]
-    steps, batch = lower(layout.experiment), layout.batch
-    values = sum(batch * slot.numbers * ITEMSIZE[slot.dtype] for slot in steps.slots.values() if not slot.given)
-    # The gradient of x, and outputs in the unit of the targets: no step of these networks needs them.
-    spare = steps.slots["x"].numbers + prod(layout.experiment.outputs)
-    values += batch * spare * ITEMSIZE[layout.dtype]
-    fixed = sum(buffer.nbytes for buffer in layout.buffers if buffer.group not in ("values", "work"))
-    assert max(layout.memory, fixed + values) <= layout.memory_bound < 5 * layout.memory
+@pytest.mark.parametrize("record", [1, 2, 3, 7, 10, 14, 40])
+def test_records_change_no_bit_of_training(record: int) -> None:
+    whole, lane = run(text("epochs = 3"))["run"], run(text(f"epochs = 3; record = {record}"))["run"]
+    assert weights(lane) == weights(whole)
+    assert len(lane.records) == math.ceil(15 / record)
+    assert lane.places["steps"] == [min(record * n, 15) for n in range(1, len(lane.records) + 1)]
+    counts = np.diff([0, *lane.places["steps"]])  # all batches have the same number of samples
+    means = [np.mean(whole.curve("loss")), np.average(lane.curve("loss"), weights=counts)]
+    np.testing.assert_allclose(*means, rtol=1e-6)
+    assert lane.final("val_loss") == whole.final("val_loss")
 
 
-def test_passes_have_names_of_their_own() -> None:
-    names = [rewrite.name for rewrite in rewrites.REWRITES]
-    assert len(set(names)) == len(names) > 0
+def test_a_training_that_ends_within_an_epoch_is_the_beginning_of_a_longer_one() -> None:
+    rate = "Adam(lr=0.01)"
+    longer = run(text("steps = 15; record = 1", optimizer=rate))["run"]
+    shorter = run(text("steps = 8", optimizer=rate))["run"]
+    assert shorter.places == {"steps": [5, 8], "epochs": [1, 1.6]}
+    assert {name: digests[1] for name, digests in shorter.trace.items()} == {
+        name: digests[7] for name, digests in longer.trace.items()
+    }
+    assert {name: norms[1] for name, norms in shorter.gradients.items()} == {
+        name: norms[7] for name, norms in longer.gradients.items()
+    }
+    assert shorter.curve("val_loss") == [longer.curve("val_loss")[n] for n in (4, 7)]
 
 
-# What is legal
+def test_a_schedule_ends_where_training_does() -> None:
+    lane = run(text("steps = 8; record = 1", optimizer="SGD(lr=linear(0.8))"))["run"]
+    assert lane.rates == pytest.approx([0.8 - 0.1 * step for step in range(8)])
 
 
-def changed(steps: Steps, number: int, **changes: Any) -> Steps:
-    found = list(steps.steps)
-    found[number] = dataclasses.replace(found[number], **changes)
-    return dataclasses.replace(steps, steps=tuple(found))
-
-
-@pytest.mark.parametrize(
-    ("number", "changes", "message"),
-    [
-        (1, {"reads": ("Linear2",)}, "Linear2 is read before it is written"),
-        (2, {"writes": "Linear1"}, "Linear1 is written twice"),
-        (2, {"reads": ("x",)}, r"it takes \(12,\) to \(10,\), and is given \(784,\)"),
-        (2, {"reads": ("nothing",)}, "nothing is not a slot"),
-        (1, {"keeps": ("∂Linear1",)}, "∂Linear1 is read before it is written"),
-    ],
-)
-def test_what_is_illegal_is_named_with_its_step(number: int, changes: dict[str, Any], message: str) -> None:
-    steps = steps_of("Linear(12); ReLU; Linear(10)")
-    with pytest.raises(IllegalSteps, match=f"step {number}, forward of .*: {message}"):
-        verify(changed(steps, number, **changes))
-
-
-def moved(memory: Memory, name: str, place: str) -> Memory:
-    return dataclasses.replace(memory, place_of={**memory.place_of, name: place})
-
-
-def test_memory_that_is_overwritten_too_early_is_found() -> None:
-    steps = steps_of("Linear(12); Sigmoid; Tanh; Linear(10)")
-    memory = allocate(steps, 16)
-    verify_memory(steps, memory)
-    # Sigmoid's backward pass reads its output again, so that Tanh may not write over it.
-    with pytest.raises(IllegalSteps, match=r"Tanh1 is written over Sigmoid1|Sigmoid1 was overwritten"):
-        verify_memory(steps, moved(memory, "Tanh1", memory.place_of["Sigmoid1"]))
-    with pytest.raises(IllegalSteps, match=r"written over|was overwritten"):
-        verify_memory(steps, moved(memory, "∂Tanh1", memory.place_of["Linear1"]))
-
-
-def test_work_arrays_of_one_step_that_overlap_are_found() -> None:
-    steps = steps_of("Conv2D(4, 5); MaxPool; Flatten; Linear(10)")
-    memory = allocate(steps, 16)
-    verify_memory(steps, memory)
-    together = dataclasses.replace(memory, scratch_at=dict.fromkeys(memory.scratch_at, 0))
-    with pytest.raises(IllegalSteps, match="its work arrays overlap"):
-        verify_memory(steps, together)
-    with pytest.raises(IllegalSteps, match="do not fit the pool"):
-        verify_memory(steps, dataclasses.replace(memory, pool=8))
-
-
-# Values by name
-
-
-class Small:
-    """A program written by hand on top of the lowering, with its own layers, to run once."""
-
-    def __init__(self) -> None:
-        self.lowering = _Lowering("float64")
-        self.layers: dict[str, Layer] = {}
-
-    def layer(self, name: str, layer: Layer, x: str, model: str) -> str:
-        (node,) = compiled(spec(f"{model}; Linear(10)", more="")).program.lanes[0].layers[:1]
-        self.layers[name] = layer
-        return self.lowering.node(dataclasses.replace(node, name=name), x)
-
-    def run(self, gradients: dict[str, str], given: dict[str, np.ndarray], rows: int) -> Any:
-        steps = verify(self.lowering.result())
-        memory = allocate(steps, rows)
-        verify_memory(steps, memory)
-        rooms = {name: np.full(size, 255, np.uint8) for name, size in memory.rooms.items()}
-        views = Views(steps, memory, rooms, given, rows)
-        return steps, views
-
-
-def linear(inputs: int, outputs: int, seed: int) -> nn.Linear:
-    return nn.Linear(inputs, outputs, dtype=np.float64, rng=np.random.default_rng(seed))
-
-
-def run_by_hand(steps: Steps, views: Views, layers: dict[str, Layer]) -> None:
-    """Run the layers, sums and parts of a program, as a loop does."""
-
-    class Mine:
-        def layers(self, step: Step) -> Any:
-            yield None, layers[step.node]
-
-        def metrics(self, step: Step) -> Any:
-            return iter(())
-
-        def losses(self, rows: int) -> Any:
-            return iter(())
-
-    loss = Step("loss", "loss", ()), Step("loss gradient", "loss", ())
-    calls = bind(dataclasses.replace(steps, steps=(*steps.steps, *loss)), views, Mine(), 1)
-    for call, arguments, _, _ in (*calls.forward, *calls.backward):
-        call(*arguments)
-
-
-def test_two_inputs_and_two_outputs() -> None:
-    """y = a·U + b·V and z = y·W: the gradient of y comes from outside and through z."""
-    rng = np.random.default_rng(3)
-    a, b, gy, gz = (rng.standard_normal(shape) for shape in ((5, 784), (5, 784), (5, 4), (5, 3)))
-    small = Small()
-    u, v, w = linear(784, 4, 0), linear(784, 4, 1), linear(4, 3, 2)
-    low = small.lowering
-    first = small.layer("U", u, low.given("a", (784,)), "Linear(4)")
-    second = small.layer("V", v, low.given("b", (784,)), "Linear(4)")
-    y = low._slot(dataclasses.replace(low.slots[first], name="y"))
-    low.emit(Step("add", "y", (first, second), y))
-    node = dataclasses.replace(compiled(spec("Linear(4); Linear(3); Linear(10)")).program.lanes[0].layers[1], name="W")
-    small.layers["W"] = w
-    z = low.node(node, y)
-    low.differentiate({y: low.given("gy", (4,)), z: low.given("gz", (3,))})
-    steps, views = small.run({}, {"a": a, "b": b, "gy": gy, "gz": gz}, 5)
-    run_by_hand(steps, views, small.layers)
-    total = gy + gz @ w.weight.data.T
-    np.testing.assert_allclose(
-        w.weight.grad, (a @ u.weight.data + u.bias.data + b @ v.weight.data + v.bias.data).T @ gz
+@pytest.mark.parametrize("more", ["", "; accumulate = 2", "; drop_last = true; shuffle = false"])
+def test_lanes_are_the_same_alone_and_stacked(more: str) -> None:
+    racing = text(
+        f"steps = 13; record = 3{more}", race="a: SGD(lr=0.1); b: Adam(lr=inverse(0.01, gamma=0.1, per=step))"
     )
-    np.testing.assert_allclose(u.weight.grad, a.T @ total)
-    np.testing.assert_allclose(v.weight.grad, b.T @ total)
+    together, alone = (run(racing, ways=RunOptions(jobs=1, stack=stack)) for stack in (True, False))
+    assert together.summary["ways"]["stacks"]
+    for name in ("a", "b"):
+        assert together[name].history == alone[name].history
+        assert weights(together[name]) == weights(alone[name])
 
 
-def test_a_value_can_be_referred_to_from_anywhere_later() -> None:
-    """z = y·W + y, y being a labelled layer's output that is read again two layers on."""
-    rng = np.random.default_rng(4)
-    x, gz = rng.standard_normal((5, 784)), rng.standard_normal((5, 4))
-    small = Small()
-    u, w = linear(784, 4, 0), linear(4, 4, 1)
-    low = small.lowering
-    y = small.layer("labelled", u, low.given("x", (784,)), "Linear(4)")
-    node = dataclasses.replace(compiled(spec("Linear(4); Linear(4); Linear(10)")).program.lanes[0].layers[1], name="W")
-    small.layers["W"] = w
-    inner = low.node(node, y)
-    z = low._slot(dataclasses.replace(low.slots[inner], name="z"))
-    low.emit(Step("add", "z", (inner, y), z))
-    low.differentiate({z: low.given("gz", (4,))})
-    steps, views = small.run({}, {"x": x, "gz": gz}, 5)
-    run_by_hand(steps, views, small.layers)
-    np.testing.assert_allclose(u.weight.grad, x.T @ (gz @ w.weight.data.T + gz))
+def test_lanes_of_other_lengths_are_not_stacked_where_their_records_differ() -> None:
+    racing = text("epochs = 2; record = 3", race="a: SGD(lr=0.1); b { optimizer = SGD(lr=0.1); train.epochs = 3 }")
+    result = run(racing)
+    assert result["a"].places["steps"] == [3, 6, 9, 10]
+    assert result["b"].places["steps"] == [3, 6, 9, 12, 15]
+    assert not result.summary["ways"]["stacks"]
 
 
-def test_weights_may_be_shared_by_two_steps() -> None:
-    """z = (x·W)·W with a single W: each step computes its own gradient, and that of W is their sum."""
-    rng = np.random.default_rng(5)
-    x, gz = rng.standard_normal((5, 4)), rng.standard_normal((5, 4))
-    once, again = linear(4, 4, 7), linear(4, 4, 8)
-    again.weight = nn.Parameter(once.weight.data)
-    again.weight.move_to(once.weight.data, np.empty((4, 4)))
-    small = Small()
-    low = small.lowering
-    node = compiled(spec("Linear(4); Linear(4); Linear(10)")).program.lanes[0].layers[1]
-    small.layers |= {"once": once, "again": again}
-    y = low.node(dataclasses.replace(node, name="once"), low.given("x", (4,)))
-    z = low.node(dataclasses.replace(node, name="again"), y)
-    low.differentiate({z: low.given("gz", (4,))})
-    steps, views = small.run({}, {"x": x, "gz": gz}, 5)
-    run_by_hand(steps, views, small.layers)
-    w, hidden = once.weight.data, x @ once.weight.data + once.bias.data
-    assert again.weight.data is once.weight.data
-    np.testing.assert_allclose(once.weight.grad + again.weight.grad, x.T @ (gz @ w.T) + hidden.T @ gz)
+# Stopping
 
 
-# In print
+def test_patience_counts_records() -> None:
+    stopping = text("steps = 40; record = 2; early_stop = patience(2, min_delta=9, restore_best=true)")
+    lane = run(stopping)["run"]
+    assert lane.stopped == "after step 6: val_loss did not improve by more than 9 for 2 records"
+    assert (len(lane.records), lane.at(lane.restored_epoch)) == (3, 2 * lane.restored_epoch)
 
 
-def printed(*arguments: str) -> str:
-    result = CliRunner().invoke(cli, ["show", *arguments], env={"NO_COLOR": "1", "COLUMNS": "200"})
-    assert result.exit_code == 0, result.output
-    return result.output
+def test_epochs_to_a_loss_need_not_be_whole() -> None:
+    lane = run(text("steps = 40; record = 2"))["run"]
+    reached = next(n for n, loss in enumerate(lane.curve("loss"), 1) if loss <= lane.curve("loss")[2])
+    assert lane.epochs_to(lane.curve("loss")[2]) == reached * 2 / BATCHES
 
 
-@pytest.mark.parametrize("name", SPECS)
-def test_the_steps_of_every_spec_are_those_of_its_snapshot(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`python tests/pages.py` writes the snapshots anew; look at what changed before committing them."""
-    monkeypatch.chdir(ROOT)
-    assert printed(f"specs/{name}", "--steps") == (SNAPSHOTS / f"{name}.txt").read_text("utf-8")
+def test_a_loss_that_diverges_names_its_batch() -> None:
+    lane = run(text("steps = 40; record = 2", optimizer="SGD(lr=1e30)"))["run"]
+    assert lane.status == "diverged"
+    assert "in epoch 1, batch 2 of 5" in lane.message
 
 
-def test_raw_steps_are_those_before_the_rewrites() -> None:
-    raw = json.loads(printed(str(ROOT / "specs" / "lenet.nn"), "--steps=raw", "--json"))
-    final = json.loads(printed(str(ROOT / "specs" / "lenet.nn"), "--steps", "--json"))
-    of = [[step["node"] for step in record["lanes"][0]["steps"] if step["op"] == "forward"] for record in (raw, final)]
-    assert set(of[0]) - set(of[1]) == {"ReLU1", "ReLU2"}
-    assert raw["lanes"][0]["rewrites"] == []
-    assert "MaxPool1 includes ReLU1" in final["lanes"][0]["rewrites"][0]
+# Resuming
 
 
-def test_the_flops_of_the_steps_are_those_of_the_products() -> None:
-    record = json.loads(printed(str(ROOT / "specs" / "race.nn"), "--steps", "--json"))
-    flops = {(step["op"], step["node"]): step["flops"] for step in record["lanes"][0]["steps"]}
-    assert flops["forward", "Linear1"] == 64 * (2 * 784 * 64 + 64)
-    assert flops["backward", "Linear1"] == 64 * (2 * 784 * 64 + 64)  # of the weights alone
-    assert flops["backward", "Linear2"] == 2 * 64 * (2 * 64 * 32 + 32)  # and of what arrived
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "tiny.nn").write_text(text("steps = 13; record = 3; repeats = 2", optimizer="Adam(lr=0.01)"))
+    return tmp_path / "tiny.nn"
 
 
-def test_the_spec_may_come_before_or_after_the_option() -> None:
-    race = str(ROOT / "specs" / "race.nn")
-    assert printed("--steps", race) == printed(race, "--steps") == printed(race, "--steps=final")
+def resumed(path: Path, out: Path, observer: Silent | None = None, **settings: object) -> RunResult:
+    """Run, or resume, with a checkpoint after every record."""
+    return run_into(
+        compile_spec(path, {name.replace("__", "."): value for name, value in settings.items()}),
+        OFFLINE,
+        observer or Silent(),
+        partial(RunFolder.make, str(path), out, resume=True),
+        options=RunOptions(jobs=1, resume=True, checkpoint=0),
+    )
 
 
-def test_steps_and_resolved_are_two_printouts() -> None:
-    result = CliRunner().invoke(cli, ["show", str(ROOT / "specs" / "race.nn"), "--steps", "--resolved"])
-    assert result.exit_code == 2
-    assert "cannot be used together" in result.output
+@pytest.mark.usefixtures("undrawn")
+def test_it_resumes_within_an_epoch(path: Path, tmp_path: Path) -> None:
+    resumed(path, tmp_path / "whole")
+    for record in (1, 2, 3, 4):
+        out = tmp_path / str(record)
+        assert resumed(path, out, Stopper(record)).exit_code == 130
+        resumed(path, out)
+        assert outcome(out) == outcome(tmp_path / "whole"), record
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_it_is_extended_by_more_steps(path: Path, tmp_path: Path) -> None:
+    resumed(path, tmp_path / "whole")
+    for steps in (3, 12):
+        out = tmp_path / str(steps)
+        resumed(path, out, train__steps=steps)
+        resumed(path, out)
+        assert outcome(out) == outcome(tmp_path / "whole"), steps
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_cannot_be_extended_is_refused(path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    resumed(path, out)
+    with pytest.raises(OutputError, match=r"run ended after 13 steps, within the steps between two records of 3, so"):
+        resumed(path, out, train__steps=20)
+    with pytest.raises(OutputError, match=r"`train.steps` of run was 13 and is now 12"):
+        resumed(path, out, train__steps=12)
+    with pytest.raises(OutputError, match=r"the number of steps of run was 13 and is now 5"):
+        resumed(path, out, train__epochs=1)
+
+
+# What the spec says
+
+
+def diagnostics(train: str, *flags: str) -> list[tuple[str, str]]:
+    checked = check(Source("tiny.nn", spec(train=train)), [Source("--set", flag) for flag in flags])
+    return [(each.code, each.message) for each in checked.diagnostics]
+
+
+def test_epochs_and_steps_together_are_an_error() -> None:
+    told = [("NN204", "`train.steps` and `train.epochs` both say how long to train")]
+    assert diagnostics("epochs = 3; steps = 10") == told
+    assert diagnostics("epochs = 3", "train.steps=10", "train.epochs=2")[0][0] == "NN204"
+    assert diagnostics("epochs = 3; steps = none") == []
+
+
+@pytest.mark.parametrize(
+    ("train", "flags", "steps"),
+    [
+        ("epochs = 3", ["train.steps=7"], 7),
+        ("steps = 7", ["train.epochs=2"], 8),
+        ("epochs = 2", ["train.steps=none"], 8),
+        ("steps = 7", [], 7),
+    ],
+)
+def test_the_later_of_epochs_and_steps_counts(train: str, flags: list[str], steps: int) -> None:
+    (experiment,) = compiled(spec(train=f"{train}; batch = 16"), *flags).program.lanes
+    assert experiment.length.steps == steps
+
+
+def test_steps_are_swept_and_raced() -> None:
+    lanes = compiled(spec(race="a { train.steps = 3; optimizer = SGD }; b { optimizer = SGD }")).program.lanes
+    assert [lane.length.steps for lane in lanes] == [3, 8]
+    swept = spec(train="epochs = 2; batch = 16", more="sweep { train.steps = [3, 5] }")
+    assert [lane.length.steps for lane in compiled(swept).program.lanes] == [3, 5]
+
+
+def test_lint_counts_steps_and_records() -> None:
+    late = spec(optimizer="SGD(lr=step(0.1, every=30, per=step))", train="steps = 30; batch = 16")
+    checked = check(Source("tiny.nn", late), [])
+    assert [each.message for each in checked.diagnostics] == [
+        "the first step of `step` comes after 30 steps, but training ends after 30 steps"
+    ]
+    stop = "steps = 30; record = 10; batch = 16; validation = 0.2; early_stop = patience(2)"
+    assert diagnostics(stop) == [
+        ("NN717", "`patience` stops after 3 records at the earliest, but training ends after 3 records")
+    ]
+
+
+# What is shown and recorded
+
+
+def test_records_and_screens_speak_of_steps(path: Path, tmp_path: Path) -> None:
+    done = nnspec("run", path, "--out", tmp_path / "out", "--offline", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "13/13" in done.stdout
+    assert " step " in done.stdout
+    assert "epoch" not in done.stdout
+    (lane,) = json.loads((tmp_path / "out/summary.json").read_text())["lanes"]
+    assert (lane["steps"], lane["steps_asked_for"], lane["epochs"], lane["epochs_asked_for"]) == (13, 13, 2.6, 2.6)
+    history = json.loads((tmp_path / "out/history.json").read_text())["lanes"]["run"]
+    assert history["steps"] == [3, 6, 9, 12, 13]
+    assert history["epochs"] == [0.6, 1.2, 1.8, 2.4, 2.6]
+    for command in ("verify", "report", "plot", "eval"):
+        done = nnspec(command, tmp_path / "out", cwd=tmp_path)
+        assert done.returncode == 0, (command, done.stderr)
+    page = next(tmp_path.rglob("report.html")).read_text()
+    assert ">step</text>" in page
+    assert "13/13" in page
+
+
+def test_lanes_in_steps_and_in_epochs_share_an_axis_of_epochs() -> None:
+    racing = spec(race="a: SGD(lr=0.1); b { optimizer = SGD(lr=0.1); train.steps = 6 }", train="epochs = 2; batch = 16")
+    result = run(racing)
+    assert result["b"].places == {"steps": [4, 6], "epochs": [1, 1.5]}
+    figure = result.plot()
+    assert {axis.get_xlabel() for axis in figure.axes} == {"epoch"}

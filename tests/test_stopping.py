@@ -90,13 +90,13 @@ def test_arguments_out_of_range_are_refused_by_name(arguments: dict[str, Any]) -
 
 def scripted(monkeypatch: pytest.MonkeyPatch, **figures: list[float]) -> None:
     """Replace the figures of every lane."""
-    honest = train_module._epochs
+    honest = train_module._records
 
     def epochs(plan: Plan, done: int) -> Any:
         for epoch, (seconds, found) in enumerate(honest(plan, done)):
             yield seconds, found | {name: values[epoch] for name, values in figures.items()}
 
-    monkeypatch.setattr(train_module, "_epochs", epochs)
+    monkeypatch.setattr(train_module, "_records", epochs)
 
 
 @pytest.mark.parametrize(

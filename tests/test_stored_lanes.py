@@ -100,10 +100,13 @@ def test_every_field_of_a_lane_arrives_as_it_was() -> None:
     assert result["SGD"].scaling is not None
     assert all(all(getattr(record, field.name) for field in fields(record)) for record in result["SGD"].records)
     second, _ = listening_to(EVERYTHING.replace(WILD, "Momentum"), ways=RunOptions(jobs=1, profile=True))
-    regression = spec("Linear(1)", loss="MSE", data="Sine(train=30, test=10)", train="standardise_target = true")
+    regression = spec(
+        "Linear(1)", loss="MSE", data="Sine(train=30, test=10)", train="standardise_target = true; record = 1"
+    )
     third, _ = listening_to(regression)
+    fourth, _ = listening_to(spec(loss="CrossEntropy(class_weights=balanced)", data="Digits(train=100, test=20)"))
     not_here = {"unsaved", "sample", "compiled"}  # empty in these runs
-    assert {field.name for field in fields(LaneResult)} - first - second - third == NOT_SENT | not_here
+    assert {field.name for field in fields(LaneResult)} - first - second - third - fourth == NOT_SENT | not_here
 
 
 def test_epochs_arrive_one_after_another_and_none_twice() -> None:

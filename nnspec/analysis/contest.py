@@ -15,6 +15,7 @@ from typing import Any
 from nnspec.environment import in_words, unlike
 from nnspec.errors import some_of
 from nnspec.records.saved import SavedRun, usable
+from nnspec.results.epochs import number
 from nnspec.statistics.comparison import Comparison, Contender, among, best_of, compare
 
 __all__ = ["Contest", "Entry", "Unlike", "contest"]
@@ -25,8 +26,8 @@ class Entry(Contender):
     """A lane of a run."""
 
     status: str
-    epochs: int
-    epochs_asked_for: int
+    epochs: float
+    epochs_asked_for: float
     params: int
     seconds: float
     """Training time; for repeats, the mean."""
@@ -103,8 +104,8 @@ def _entries(name: str, run: SavedRun) -> Iterator[Entry]:
                 lane=str(lane["name"]),
                 loss=str(lane["loss"]),
                 status=str(lane["status"]),
-                epochs=int(lane["epochs"]),
-                epochs_asked_for=int(lane["epochs_asked_for"]),
+                epochs=_count(lane["epochs"]),
+                epochs_asked_for=_count(lane["epochs_asked_for"]),
                 params=int(lane["params"]),
                 seconds=float(lane["seconds"]),
                 seeds=tuple(each),
@@ -115,6 +116,11 @@ def _entries(name: str, run: SavedRun) -> Iterator[Entry]:
                     if one["status"] == "done"
                 },
             )
+
+
+def _count(value: object) -> float:
+    """Return a number of epochs, which may be fractional. Raises TypeError for any other value."""
+    return value if type(value) is int else number(value)
 
 
 def _pairs(entries: Sequence[Entry], names: Sequence[str], figure: str) -> Iterator[tuple[Contender, Contender]]:

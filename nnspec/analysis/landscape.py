@@ -261,7 +261,7 @@ def _share_a_plane(compiled: Compiled) -> None:
     params = compiled.layouts[first.name].params
     if params < 2:
         raise LandscapeError(f"the network of {first.name} has {params} weights, but a plane needs at least 2")
-    copies = sum(lane.train.epochs + 1 for lane in compiled.program.lanes)
+    copies = sum(lane.length.records + 1 for lane in compiled.program.lanes)
     needed = copies * params * np.dtype(first.dtype).itemsize
     if needed > MOST_BYTES:
         raise LandscapeError(

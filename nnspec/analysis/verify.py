@@ -19,7 +19,7 @@ from nnspec.results.digests import array_digest
 
 __all__ = ["Match", "Records", "Verification", "compare_records", "records_of", "spoilt_weights"]
 
-_NO_FIGURES = ("seconds", "repeats", "seed")
+_NO_FIGURES = ("seconds", "repeats", "seed", "steps", "epochs")
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def spoilt_weights(saved: SavedRun) -> Iterator[str]:
             for training in trainings:
                 seed = int(training["seed"])
                 ending = saved.ending(lane, seed)
-                done = ending.get("kept_epoch") or int(ending["epochs"])
+                done = ending.get("kept_epoch") or int(ending.get("records", ending["epochs"]))
                 if ending["status"] in ("diverged", "failed") and not ending.get("kept_epoch"):
                     continue
                 if not done:

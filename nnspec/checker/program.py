@@ -14,6 +14,7 @@ from nnspec.engine.augmentations import Augmentation, Mixing
 from nnspec.engine.averaging import WeightAverage
 from nnspec.engine.initializers import Initializer
 from nnspec.engine.layers.contract import Geometry, Shape
+from nnspec.engine.length import Length
 from nnspec.engine.part import Also, BareWord, Count, FilePath, Part, Positive, Range, TensorName
 from nnspec.engine.penalties import Constraint, Penalty
 from nnspec.engine.scalers import Scaler, scalers_of
@@ -119,6 +120,12 @@ class TrainSettings:
 
     epochs: Annotated[Count, Also("num_epochs", "n_epochs", "max_epochs", "max_iter")] = 10
     """Number of passes over the training data."""
+    steps: Annotated[Count | None, Also("max_steps", "iterations", "total_steps", "num_steps", "train_steps")] = None
+    """Number of optimizer steps; it replaces `epochs`, and training may end within an epoch."""
+    record: Annotated[
+        Count | None, Also("eval_steps", "eval_every", "test_interval", "eval_interval", "val_check_interval")
+    ] = None
+    """Number of steps after which figures are measured and recorded; by default those of an epoch."""
     batch: Annotated[Count, Also("batch_size", "minibatch")] = 32
     """Samples per step."""
     shuffle: bool = True
@@ -260,6 +267,12 @@ class TrainSettings:
         trained = self.trained_on(samples, given)
         batches = trained // self.batch if self.drop_last else -(-trained // self.batch)
         return -(-batches // self.accumulate)
+
+    def length(self, steps_per_epoch: int) -> Length:
+        """Return the length of a training whose epochs have this many steps."""
+        steps = self.epochs * steps_per_epoch if self.steps is None else self.steps
+        by_step = self.steps is not None or self.record is not None
+        return Length(steps, steps_per_epoch, self.record or steps_per_epoch, by_step)
 
     def _held_out(self, samples: int, given: int) -> tuple[int, int]:
         if isinstance(self.validation, Validation):
@@ -473,6 +486,11 @@ class Experiment:
         return max(
             1, *(self.train.steps_per_epoch(choice.facts.train, choice.facts.validation) for choice in self.data)
         )
+
+    @property
+    def length(self) -> Length:
+        """The length of its training, with the steps per epoch of the largest alternative of the data."""
+        return self.train.length(self.steps_per_epoch)
 
     @property
     def classes(self) -> int | None:

@@ -138,8 +138,30 @@ def _apply(
             first = Note(seen[text], "first given here")
             findings.error("NN204", f"`{text}` is given twice", assignment.span, notes=(first,))
             continue
-        seen[text] = assignment.span
+        rival = _RIVALS.get(text) if _has_value(assignment) else None
+        if (
+            rival in seen
+            and not declared.goes_before(assignment.span, seen[rival])
+            and not (declared.replaced(text, assignment.span) and declared.replaced(rival, seen[rival]))
+        ):
+            message = f"`{text}` and `{rival}` both say how long to train"
+            notes = (Note(seen[rival], "the other one"),)
+            findings.error("NN204", message, assignment.span, notes=notes, help="remove one of them")
+            continue
+        if rival is not None:
+            settings.values.pop(rival, None)
+        if _has_value(assignment) or text not in _RIVALS:
+            seen[text] = assignment.span
         _assign(assignment, settings, findings, recovery)
+
+
+_RIVALS = {"train.epochs": "train.steps", "train.steps": "train.epochs"}
+"""Settings that replace each other."""
+
+
+def _has_value(assignment: Assignment) -> bool:
+    value = assignment.given.value
+    return not (isinstance(value, tree.Constant) and value.value is None)
 
 
 def _assign(assignment: Assignment, settings: LaneSettings, findings: Findings, recovery: Recovery) -> None:

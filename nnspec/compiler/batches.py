@@ -70,6 +70,7 @@ class Batches:
         self._scaled, self._as_values = dataset.divisor != 1, "targets" in buffers and not self._of_input
         self._prepared_in = prepared_in(experiment)
         self._known: dict[tuple[int, _Rows], _Places] = {}
+        self._epoch = -1
         self._order, self._held_out = self._split(self._whole.y)
         self._tested = self._in_turn(np.arange(len(self._test.y)))
         self.target_scaling = target_scaling
@@ -97,6 +98,7 @@ class Batches:
         own.mixture = Mixture() if self.mixture is not None else None
         if self._prepare is not None:
             own._prepare = Preparation(experiment, buffers, self._dataset, own._order, self.scaling, own.mixture)
+            own.draws = self.draws
         return own
 
     def __len__(self) -> int:
@@ -211,10 +213,26 @@ class Batches:
             found = self._known[rows, split] = _Places(stored, prepared, x, self._buffers["labels"][:rows], weights)
         return found
 
+    @property
+    def draws(self) -> list[Any]:
+        """The state of the generators that augment samples. It can be assigned, to continue an epoch."""
+        return self._prepare.draws if self._prepare is not None else []
+
+    @draws.setter
+    def draws(self, states: list[Any]) -> None:
+        if self._prepare is not None:
+            self._prepare.draws = states
+
     # Loading samples
+
+    def enter(self, epoch: int, number: int) -> None:
+        """Go to a batch of an epoch: shuffle the samples, unless the epoch has begun already."""
+        if not number or epoch != self._epoch:
+            self.shuffle(epoch)
 
     def shuffle(self, epoch: int) -> None:
         """Begin an epoch: shuffle the samples into its order, which depends only on seed and epoch."""
+        self._epoch = epoch
         if self._train_settings.shuffle:
             np.copyto(self._order, self._buffers["ramp"][: len(self._order)])
             stream(self._seed, Stream.SHUFFLE, epoch).shuffle(self._order)

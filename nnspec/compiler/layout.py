@@ -99,7 +99,7 @@ class Layout:
         epoch = samples * 3 * self.flops / FLOPS + samples / self.batch * SECONDS_A_STEP
         experiment = self.experiment
         repeated = experiment.optimizer.part.evaluations(experiment.optimizer.values())
-        return experiment.train.epochs * epoch * repeated * (1 if experiment.train.sharpness is None else 2)
+        return experiment.length.epochs * epoch * repeated * (1 if experiment.train.sharpness is None else 2)
 
     @cached_property
     def tensors(self) -> tuple[Segment, ...]:

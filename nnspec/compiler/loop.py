@@ -170,7 +170,7 @@ class Loop:
         self._active = list(plans)  # lanes that have not left
         self._going = list(plans)  # active lanes that have not diverged in this epoch
         self._dissolved = False
-        self._epoch = -1
+        self._record, self._span, self._epoch = -1, range(0), -1
         self._shuffling = 0.0
         self._trained: dict[int, _Trained] = {}
         self._measured: dict[str, list[tuple[float, tuple[float, ...]]]] = {}
@@ -268,28 +268,35 @@ class Loop:
 
     # Training
 
-    def begin(self, epoch: int) -> None:
-        """Begin an epoch: shuffle the samples and reset the metrics. With several lanes, the first to call begins the
-        epoch for all of them.
+    def begin(self, record: int) -> None:
+        """Begin a record, which is an epoch by default: shuffle the samples where an epoch begins, and reset the
+        metrics. With several lanes, the first to call begins the record for all of them.
         """
-        if self._lanes and epoch == self._epoch:
+        if self._lanes and record == self._record:
             return
         started = time.perf_counter()
-        self._epoch = epoch
+        self._record, self._span = record, self._active[0].span(record)
         self._trained.clear()
         self._measured.clear()
         self._figures.clear()
-        for source in self._sources:
-            source.shuffle(epoch)
         for plan in self._active:
-            plan.epoch = epoch
+            plan.enter(record)
             plan.begin_pass()
+        self._enter(*divmod(self._span.start, len(self._sources[0])))
         self._let_go_on(self._active)
         self._shuffling = time.perf_counter() - started
 
+    def _enter(self, epoch: int, number: int) -> None:
+        """Go to a batch of an epoch."""
+        self._epoch = epoch
+        for source in self._sources:
+            source.enter(epoch, number)
+        for plan in self._active:
+            plan.epoch = epoch
+
     def train(self, number: int, lane: int) -> tuple[float, float, float]:
-        """Train a batch of this epoch, unless another lane has already done so; return the lane's loss, its weight, and
-        the lane's seconds: those of its own update, and its share of what all lanes do together.
+        """Train a batch of this record, counted from 0, unless another lane has already done so; return the lane's
+        loss, its weight, and the lane's seconds: those of its own update, and its share of what all lanes do together.
         """
         done = self._trained.get(number) if self._lanes else None
         if done is None:
@@ -311,6 +318,10 @@ class Loop:
 
     def _train(self, number: int) -> _Trained:
         started, own = time.perf_counter(), [0.0] * len(self.plans)
+        last = number == len(self._span) - 1
+        epoch, number = divmod(self._span[number], len(self._sources[0]))
+        if epoch != self._epoch:
+            self._enter(epoch, number)
         rows = self._bring(number)
         calls = self.calls_for(rows, whole=False)
         for plan in self._going:
@@ -328,13 +339,13 @@ class Loop:
         self._shuffling = 0.0
         if self._lanes and not all(map(math.isfinite, losses)):  # a diverged lane is not updated
             self._let_go_on([plan for plan in self._going if math.isfinite(losses[plan.lane])])
-        if number == len(self._sources[0]) - 1:
+        if last:
             self._figures = [plan.own_figures() for plan in self.plans] if self._lanes else []
-            for plan in self._going:
-                before, place = time.perf_counter(), plan.lane if self._lanes else 0
-                if math.isfinite(losses[place]):
-                    plan.end_epoch()
-                own[place] += time.perf_counter() - before
+        for plan in (each for each in self._going if each.average is not None and each.ends_epoch(number)):
+            before, place = time.perf_counter(), plan.lane if self._lanes else 0
+            if math.isfinite(losses[place]):
+                plan.end_epoch()
+            own[place] += time.perf_counter() - before
         return _Trained(losses, weights, [seconds + share for seconds in own])
 
     def _differentiate(self, calls: Calls) -> None:

@@ -104,8 +104,8 @@ class Plan:
 
     loop: Loop | CompiledLoop
     """The loop that trains it, alone or together with other lanes, by NumPy calls or by tapes."""
-    next_epoch: int = 0
-    """The epoch to train next."""
+    next_record: int = 0
+    """The record to train next: an epoch, unless steps between records are given."""
     refusal: str = ""
     """Why compiled steps are not used, although they were requested."""
     lane: int = 0
@@ -170,11 +170,12 @@ class Plan:
         self.ascent = self._make_ascent()
         self.repeatable = self._make_repeatable()
         self._trust_ids()
-        self.epoch = 0
+        self.length = experiment.train.length(self.steps)
+        self.epoch, self._last = 0, (0, self.batches - 1)
         self._seconds = 0.0
         self.begin_pass()
         self.watch: Callable[[float], None] | None = None
-        """Called with the loss, before the update, on the last batch of an epoch and when the loss is not finite: the
+        """Called with the loss, before the update, on the last batch of a record and when the loss is not finite: the
         gradients are then as the backward pass left them.
         """
 
@@ -359,14 +360,31 @@ class Plan:
         """Optimizer steps per epoch: one for every `accumulate` batches, and one for those that remain."""
         return -(-self.batches // self.experiment.train.accumulate)
 
-    def begin(self, epoch: int) -> None:
-        """Begin an epoch: shuffle the samples and reset the metrics."""
-        self.epoch = epoch
-        self.loop.begin(epoch)
+    def span(self, record: int) -> range:
+        """Return the batches of a record, numbered throughout training: the batch b of epoch e is e · batches + b."""
+        first, end = (self._batch_after(self.length.steps_at(records)) for records in (record, record + 1))
+        return range(first, end)
+
+    def _batch_after(self, steps: int) -> int:
+        epoch, within = divmod(steps, self.steps)
+        return epoch * self.batches + within * self.experiment.train.accumulate
+
+    def enter(self, record: int) -> None:
+        """Prepare to train a record."""
+        span = self.span(record)
+        self.epoch = span.start // self.batches
+        self._last = divmod(span.stop - 1, self.batches)
+
+    def begin(self, record: int) -> range:
+        """Begin a record, which is an epoch by default: shuffle the samples where an epoch begins, and reset the
+        metrics. Returns its batches, numbered throughout training.
+        """
+        self.loop.begin(record)
+        return self.span(record)
 
     def train_batch(self, number: int) -> tuple[float, float]:
-        """Train on a batch of this epoch; return its mean loss, and the weight of that in the mean over the epoch. The
-        metrics are updated too.
+        """Train on a batch of this record, counted from 0; return its mean loss, and the weight of that in the mean
+        over the record. The metrics are updated too.
         """
         loss, weight, seconds = self.loop.train(number, self.lane)
         self._seconds += seconds
@@ -417,7 +435,7 @@ class Plan:
         if train.clip_norm is not None:
             clip_grad_norm(self.optimizer.params, train.clip_norm)
         clipped = time.perf_counter_ns()
-        self.optimizer.at(self.epoch + number // train.accumulate / self.steps, train.epochs, self.steps)
+        self.optimizer.at(self.epoch + number // train.accumulate / self.steps, self.length.epochs, self.steps)
         self.optimizer.step(self._objective(loss + penalty, again) if again is not None else None)
         moved = time.perf_counter_ns()
         if train.constraint is not None:
@@ -441,14 +459,19 @@ class Plan:
         return (lambda: values.pop() if values else again() + self._penalise()) if self.optimizer.evaluates else None
 
     def look(self, number: int, loss: float) -> None:
-        """Call `watch` with the gradients of the last batch, and of any batch whose loss is not finite."""
-        if self.watch is not None and (number == self.batches - 1 or not math.isfinite(loss)):
+        """Call `watch` with the gradients of the last batch of a record, and of any batch whose loss is not finite."""
+        if self.watch is not None and ((self.epoch, number) == self._last or not math.isfinite(loss)):
             self.watch(loss)
+
+    def ends_epoch(self, number: int) -> bool:
+        """Whether a batch of this epoch is its last one, which may be the last of the training."""
+        last = self.epoch * self.batches + number == self._batch_after(self.length.steps) - 1
+        return number == self.batches - 1 or last
 
     def end_epoch(self) -> None:
         """Average the weights if those after this epoch count, and compute running statistics for the average."""
-        average, train = self.average, self.experiment.train
-        if average is None or not average.rule.includes(self.epoch, train.epochs):
+        average = self.average
+        if average is None or not average.rule.includes(self.epoch, math.ceil(self.length.epochs)):
             return
         average.update()
         if renews_statistics(self.experiment):

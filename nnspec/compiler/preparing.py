@@ -101,6 +101,16 @@ class Preparation:
         """Begin an epoch: its random draws depend only on the seed and the epoch's number."""
         self._streams = [stream(self._seed, Stream.AUGMENT, epoch, i) for i in range(len(self._steps))]
 
+    @property
+    def draws(self) -> list[Any]:
+        """The states of these random draws, which continue an epoch if they are assigned."""
+        return [rng.bit_generator.state for rng in self._streams]
+
+    @draws.setter
+    def draws(self, states: list[Any]) -> None:
+        for rng, state in zip(self._streams, states, strict=True):
+            rng.bit_generator.state = state
+
     def __call__(self, x: NDArray[Any], *, training: bool) -> None:
         """Prepare a batch `(B, features)`; samples for evaluation are not augmented."""
         if training:

@@ -397,23 +397,31 @@ class Replay:
                 loss = result if part.is_loss else loss
         return loss if program.loss is None else float(program.loss[0])
 
-    def train(self, epoch: int) -> tuple[list[float], list[float]]:
-        """Train an epoch; return the loss of each batch and its weight. Ends early if `halt` is called."""
-        plan = self._plan
-        plan.epoch = epoch
-        plan.data.shuffle(epoch)
+    def train(self, record: int) -> tuple[list[float], list[float]]:
+        """Train a record; return the loss of each batch and its weight. Ends early if `halt` is called."""
+        plan, span = self._plan, self._plan.span(record)
+        plan.enter(record)
         plan.begin_pass()
         plan.narrow(True)
-        losses, weights = self._batches(epoch)
-        if len(losses) == plan.batches and all(map(math.isfinite, losses)):
-            plan.end_epoch()
+        losses: list[float] = []
+        weights: list[float] = []
+        while len(losses) < len(span) and not self._stop[0] and (not losses or math.isfinite(losses[-1])):
+            epoch, first = divmod(span[len(losses)], plan.batches)
+            plan.epoch = epoch
+            plan.data.enter(epoch, first)
+            stop = min(plan.batches, first + len(span) - len(losses))
+            own, shares = self._batches(epoch, first, stop)
+            losses += own
+            weights += shares
+            if len(own) == stop - first and math.isfinite(losses[-1]) and plan.ends_epoch(stop - 1):
+                plan.end_epoch()
         return losses, weights
 
-    def run(self, epoch: int) -> Epoch:
-        """Train an epoch, then run the evaluations that follow it."""
+    def run(self, record: int) -> Epoch:
+        """Train a record, then run the evaluations that follow it."""
         plan, started = self._plan, time.perf_counter()
         with np.errstate(all="ignore"):
-            losses, weights = self.train(epoch)
+            losses, weights = self.train(record)
             figures = plan.own_figures()
             seconds = time.perf_counter() - started
             measured = {}
@@ -432,36 +440,38 @@ class Replay:
         """End the current epoch after the current batch."""
         self._stop[0] = 1
 
-    def _batches(self, epoch: int) -> tuple[list[float], list[float]]:
-        """Train the batches of an epoch, up to one whose loss is not finite; return their losses and weights."""
-        plan, count, losses = self._plan, self._plan.batches, self._losses
-        weights = [0.0] * count
-        number = self._together(epoch, weights)
-        while number < count and not self._stop[0] and (not number or math.isfinite(losses[number - 1])):
+    def _batches(self, epoch: int, first: int, stop: int) -> tuple[list[float], list[float]]:
+        """Train batches of an epoch, up to one whose loss is not finite; return their losses and weights."""
+        plan, losses = self._plan, self._losses
+        weights = [0.0] * stop
+        number = self._together(epoch, weights, first, stop)
+        while number < stop and not self._stop[0] and (number == first or math.isfinite(losses[number - 1])):
             rows, program = self._rows(number), self._programs[self._rows(number), "train"]
             self._number[0], self._first[0] = number, number * plan.layout.batch
             losses[number] = self._replayed(program)
             weights[number] = self._weight(program, rows)
             losses[number] += self._moved(epoch, number, weights[number])
             number += 1
-        return losses[:number].tolist(), weights[:number]
+        return losses[first:number].tolist(), weights[first:number]
 
-    def _together(self, epoch: int, weights: list[float]) -> int:
-        """Train as many batches as possible in one call; return their number."""
+    def _together(self, epoch: int, weights: list[float], first: int, stop: int) -> int:
+        """Train as many batches as possible in one call; return the first that remains."""
         run, program = self._run, self._programs[self._rows(0), "train"]
-        if run is None or program.weight is None:
-            return 0
-        optimizer, full = self._plan.optimizer, self._full
+        # The gradients of the last batch of a record are looked at before its update.
+        full = min(self._full, stop if stop == self._plan.batches else stop - 1)
+        if run is None or program.weight is None or full <= first:
+            return first
+        optimizer = self._plan.optimizer
         steps = optimizer.steps
-        self._fill_factors(epoch, range(full))
-        moved = run.run(0, full)
-        optimizer.steps = steps + moved
+        self._fill_factors(epoch, range(first, full))
+        moved = run.run(first, full)
+        optimizer.steps = steps + moved - first
         if (
             moved < full
         ):  # the last of all, or one whose loss is not finite: its gradients are computed, its update is not
             self._losses[moved] += self._moved(epoch, moved, program.weight)
             moved += 1
-        weights[:moved] = [program.weight] * moved
+        weights[first:moved] = [program.weight] * (moved - first)
         return moved
 
     def _moved(self, epoch: int, number: int, weight: float) -> float:
@@ -477,7 +487,7 @@ class Replay:
 
     def _fill_factors(self, epoch: int, numbers: range) -> None:
         """Compute the factors of consecutive batches, from the optimizer's next step on."""
-        optimizer, count, epochs = self._plan.optimizer, self._plan.batches, self._plan.experiment.train.epochs
+        optimizer, count, epochs = self._plan.optimizer, self._plan.batches, self._plan.length.epochs
         for number in numbers:
             optimizer.at(epoch + number / count, epochs, count)
             optimizer.steps += 1
@@ -585,6 +595,7 @@ class _Kept:
         self._arrays = buffers | {"pool": loop.pool}
         self._copies = {name: array.copy() for name, array in self._arrays.items()}
         self._noise = [(rng, rng.bit_generator.state) for rng in self._plan.noise]
+        self._draws = self._plan.data.draws
 
     def restore(self) -> None:
         self._plan.narrow(False)
@@ -592,6 +603,7 @@ class _Kept:
             np.copyto(array, self._copies[name])
         for rng, state in self._noise:
             rng.bit_generator.state = state
+        self._plan.data.draws = self._draws
 
     def spoil(self, more: Sequence[NDArray[Any]]) -> None:
         """Fill the arrays that every batch overwrites with garbage, and the weights with non-zero numbers, so that a

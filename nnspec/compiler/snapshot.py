@@ -1,6 +1,6 @@
-"""The complete state of a plan between two epochs, saved and restored: training continues bit for bit.
+"""The complete state of a plan between two records, saved and restored: training continues bit for bit.
 
-Everything else is derived again from the seed and the epoch's number: the order of samples, augmentations, batches.
+Everything else is derived again from the seed and the epoch's number: the order of samples, and batches.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ def take(plan: Plan) -> Snapshot:
             "steps": plan.optimizer.steps,
             "schedule": follower.state() if follower is not None else None,
             "noise": [rng.bit_generator.state for rng in plan.noise],
+            "draws": plan.data.draws,
             **({"optimizer": scalars} if (scalars := plan.optimizer.scalars()) else {}),
             **({"averaged": plan.average.averaged} if plan.average is not None else {}),
         },
     )
 
 
-def restore(plan: Plan, snapshot: Snapshot) -> None:
-    """Set an untrained plan to the state of another one of the same experiment.
+def restore(plan: Plan, snapshot: Snapshot, records: int) -> None:
+    """Set an untrained plan to the state of another one of the same experiment, after this many records.
 
     Raises ValueError for a snapshot of another experiment, before anything is changed.
     """
@@ -58,6 +59,10 @@ def restore(plan: Plan, snapshot: Snapshot) -> None:
         np.copyto(array, snapshot.arrays[name])
     for rng, state in zip(generators, values["noise"], strict=True):
         rng.bit_generator.state = state
+    epoch, number = divmod(plan.span(records).start, plan.batches)
+    if number:  # in the middle of an epoch; otherwise everything is derived again where the next one begins
+        plan.data.shuffle(epoch)
+        plan.data.draws = values["draws"]
     plan.optimizer.steps = int(values["steps"])
     if "optimizer" in values:
         plan.optimizer.keep_scalars(values["optimizer"])

@@ -33,7 +33,19 @@ FREE = {
     "average",
 }
 """Settings of `train` that may differ between the lanes of a stack, because each lane applies its own."""
-COMMON = {"batch", "shuffle", "drop_last", "carry_state", "validation", "stratify", "target", "standardise", "augment"}
+COMMON = {
+    "batch",
+    "steps",
+    "record",
+    "shuffle",
+    "drop_last",
+    "carry_state",
+    "validation",
+    "stratify",
+    "target",
+    "standardise",
+    "augment",
+}
 """Settings that must be the same for all lanes. A lane that uses any other setting is trained alone."""
 
 
@@ -64,6 +76,7 @@ def kin(experiment: Experiment) -> object:
         (experiment.loss.name, comparable(experiment.loss.values())),
         tuple((metric.name, comparable(metric.values())) for metric in experiment.metrics),
         tuple(comparable(getattr(train, name)) for name in sorted(COMMON - {"validation"})),
+        train.epochs if train.record is not None else None,  # the last record may be shorter
         _held_out(experiment),
     )
 

@@ -28,14 +28,14 @@ Kept = TypeVar("Kept")
 
 
 class CompiledLoop:
-    """The loop of a plan whose epochs are replayed, each in another thread. It has the interface of `Loop`
-    (`loop.py`).
+    """The loop of a plan whose records, epochs by default, are replayed, each in another thread. It has the interface
+    of `Loop` (`loop.py`).
     """
 
     observer = None
 
-    def __init__(self, loop: Loop, replay: Replay, epoch: int) -> None:
-        self._loop, self._replay, self._since = loop, replay, epoch
+    def __init__(self, loop: Loop, replay: Replay, record: int) -> None:
+        self._loop, self._replay, self._since = loop, replay, record
         self._job: Future[Epoch] | None = None
         self._done: Epoch | None = None
         self._idle, self._halts = threading.Event(), 0
@@ -43,26 +43,26 @@ class CompiledLoop:
 
     @property
     def compiled(self) -> dict[str, Any]:
-        """The epoch, from 1, since which it is replayed, and the Python calls that remain, with reasons."""
+        """The record, from 1, since which it is replayed, and the Python calls that remain, with reasons."""
         return {"since": self._since + 1, "python": self._replay.gaps}
 
-    def ahead(self, epoch: int) -> None:
-        """Begin an epoch in another thread."""
+    def ahead(self, record: int) -> None:
+        """Begin a record in another thread."""
         if self._job is None:
-            self._job = _threads().submit(self._epoch, epoch, self._halts)
+            self._job = _threads().submit(self._train, record, self._halts)
 
-    def _epoch(self, epoch: int, halts: int) -> Epoch:
-        """Train an epoch, unless `halt` has been called since it was requested."""
+    def _train(self, record: int, halts: int) -> Epoch:
+        """Train a record, unless `halt` has been called since it was requested."""
         self._idle.clear()
         try:
             if halts != self._halts:
                 raise CancelledError
-            return self._replay.run(epoch)
+            return self._replay.run(record)
         finally:
             self._idle.set()
 
     def halt(self) -> None:
-        """Stop the other thread in the middle of an epoch, and wait for it. Epochs that were requested but have not
+        """Stop the other thread in the middle of a record, and wait for it. Records that were requested but have not
         begun are skipped: Ctrl-C may have come before the job was known here.
         """
         self._job, self._halts = None, self._halts + 1
@@ -70,20 +70,20 @@ class CompiledLoop:
         self._idle.wait()
         self._replay.clear()
 
-    def begin(self, epoch: int) -> None:
-        """Train an epoch, then run the evaluations that follow it."""
+    def begin(self, record: int) -> None:
+        """Train a record, then run the evaluations that follow it."""
         self._done = None
-        self.ahead(epoch)
+        self.ahead(record)
         self._done = ensured(self._job).result()
         self._job = None
 
     def train(self, number: int, lane: int) -> tuple[float, float, float]:
-        """Return the loss of a batch of this epoch, its weight, and its share of the seconds."""
+        """Return the loss of a batch of this record, its weight, and its share of the seconds."""
         done = ensured(self._done)
         return done.losses[number], done.weights[number], done.seconds / len(done.losses)
 
     def figures(self, plan: Plan) -> tuple[float, ...]:
-        """Return the metrics over the batches of this epoch."""
+        """Return the metrics over the batches of this record."""
         return ensured(self._done).figures
 
     def measured(self, samples: str, lane: int) -> tuple[float, tuple[float, ...]]:
@@ -140,7 +140,7 @@ class Switch:
                 plan.refusal = "Numba is not installed there"
 
     def __call__(self, going: Sequence[Plan]) -> None:
-        """Between two turns: switch the plans that can be replayed, and begin their next epochs."""
+        """Between two turns: switch the plans that can be replayed, and begin their next records."""
         waiting = [plan for plan in going if plan in self._waiting]
         if waiting and (self._how == "always" or self._ready(_all(map(likely_kernels, waiting)))):
             for plan in waiting:
@@ -152,7 +152,7 @@ class Switch:
         if not self._worth:  # missing kernels will not be compiled
             self._waiting.clear()
         for plan in going:
-            plan.loop.ahead(plan.next_epoch)
+            plan.loop.ahead(plan.next_record)
 
     def _ready(self, names: set[str]) -> bool:
         if not self._worth:
@@ -187,7 +187,7 @@ class Switch:
         wrong = "" if replay.checked else replay.check()
         if wrong:
             raise _Differs(f"compiled steps do not give the bits of NumPy's: {wrong}")
-        plan.loop = CompiledLoop(plan.loop.alone(plan), replay, plan.next_epoch)
+        plan.loop = CompiledLoop(plan.loop.alone(plan), replay, plan.next_record)
 
 
 WORTH = 3.0

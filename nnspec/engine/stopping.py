@@ -48,6 +48,11 @@ class Stopping(PlainPart):
         """The reason for stopping, in words: `val_loss did not improve for 5 epochs`."""
         raise NotImplementedError
 
+    @property
+    def reason_by_step(self) -> str:
+        """The same if figures are not measured after every epoch, but after a number of steps."""
+        return self.reason
+
 
 class Patience(Stopping):
     """Stops after `epochs` epochs in a row in which `of` did not improve on its best by more than `min_delta`.
@@ -79,8 +84,16 @@ class Patience(Stopping):
     @property
     def reason(self) -> str:
         """`val_loss did not improve for 5 epochs`."""
+        return self._reason("epoch")
+
+    @property
+    def reason_by_step(self) -> str:
+        """`val_loss did not improve for 5 records`."""
+        return self._reason("record")
+
+    def _reason(self, unit: str) -> str:
         more = f" by more than {self.min_delta:g}" if self.min_delta else ""
-        return f"{self.of} did not improve{more} for {self.epochs} epoch{'s' if self.epochs > 1 else ''}"
+        return f"{self.of} did not improve{more} for {self.epochs} {unit}{'s' if self.epochs > 1 else ''}"
 
 
 class _Waiting(Watcher):

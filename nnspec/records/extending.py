@@ -1,55 +1,80 @@
-"""Whether a finished run can be extended by more epochs with the same results as a run of all of them."""
+"""Whether a finished run can be extended by more epochs or steps with the same results as a run of all of them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from nnspec.checker.program import Experiment, TrainSettings
+from nnspec.engine.length import Length
 from nnspec.engine.schedules import Schedule
 
-__all__ = ["epochs_of", "obstacles"]
+__all__ = ["LENGTHS", "obstacles"]
 
+LENGTHS = ("train.epochs", "train.steps")
+"""The settings in which a run and its extension may differ."""
 _STEPS = 10_000
 """Maximum number of steps at which learning rates are compared, evenly spaced."""
 
 
-def epochs_of(values: Mapping[str, Any]) -> int:
-    """Return the number of epochs of a lane, from its meaning."""
-    return int(values.get("train.epochs", TrainSettings.epochs))
-
-
-def obstacles(lanes: Mapping[str, Experiment], before: Mapping[str, int]) -> Iterator[str]:
-    """Yield reasons why lanes cannot be extended beyond the epochs in `before`: the spec sets fewer, or a learning rate
-    of the completed epochs would have been different."""
+def obstacles(lanes: Mapping[str, Experiment], before: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield reasons why lanes cannot be extended beyond what they had in `before`, their meanings: the spec sets fewer
+    epochs or steps, training ended between two records, or a learning rate of the completed epochs would have been
+    different.
+    """
     for name, experiment in lanes.items():
-        then, now = before[name], experiment.train.epochs
-        if now < then:
-            yield f"`train.epochs` of {name} was {then} and is now {now}, but a run can only be extended"
-            continue
-        average = experiment.train.average
-        if (
-            average is not None
-            and now > then
-            and any(average.includes(epoch, then) != average.includes(epoch, now) for epoch in range(then))
-        ):
+        values, train, now = before[name], experiment.train, experiment.length
+        epochs, steps = values.get("train.epochs", TrainSettings.epochs), values.get("train.steps")
+        was = replace(train, epochs=int(epochs), steps=None if steps is None else int(steps))
+        then = was.length(now.per_epoch)
+        if now.steps < then.steps:
+            setting, first, second = _setting(was), _number(was), _number(train)
+            if setting != _setting(train):
+                setting, first, second = "the number of steps", then.steps, now.steps
+            yield f"{setting} of {name} was {first} and is now {second}, but a run can only be extended"
+        elif now.steps > then.steps and then.steps % then.record:
+            unit = "an epoch" if then.record == then.per_epoch else "the steps between two records"
             yield (
-                f"`train.average = {average!r}` of {name} depends on the number of epochs, so {now} epochs are not the "
-                f"same as {then} epochs and {now - then} more"
+                f"{name} ended after {then.steps:,} steps, within {unit} of {then.record:,}, so its last record "
+                "would not be one of a longer run; train it again from the start"
             )
-        for argument, value in experiment.optimizer.values().items():
-            if isinstance(value, Schedule) and now > then and _differ(value, experiment, then, now):
+        elif now.steps > then.steps:
+            counts = [length.steps if now.by_step else math.ceil(length.epochs) for length in (then, now)]
+            unit = f"{now.unit}s"
+            for setting in _dependent(experiment, then, now):
                 yield (
-                    f"`{argument} = {value!r}` of {name} depends on the number "
-                    f"of epochs, so {now} epochs are not the same "
-                    f"as {then} epochs and {now - then} more"
+                    f"`{setting}` of {name} depends on the number of {unit}, so {counts[1]} {unit} are not the same "
+                    f"as {counts[0]} {unit} and {counts[1] - counts[0]} more"
                 )
 
 
-def _differ(schedule: Schedule, experiment: Experiment, then: int, now: int) -> bool:
-    """Return whether the learning rates of the first `then` epochs differ in a run of `now` epochs."""
-    steps = experiment.steps_per_epoch
-    stride = max(then * steps // _STEPS, 1)
-    places = [divmod(step, steps) for step in range(0, then * steps, stride)]
+def _dependent(experiment: Experiment, then: Length, now: Length) -> Iterator[str]:
+    """Yield the settings that would have had another effect in the first epochs of a longer training."""
+    average, epochs = experiment.train.average, [math.ceil(length.epochs) for length in (then, now)]
+    if average is not None and any(
+        average.includes(epoch, epochs[0]) != average.includes(epoch, epochs[1]) for epoch in range(epochs[0])
+    ):
+        yield f"train.average = {average!r}"
+    for argument, value in experiment.optimizer.values().items():
+        if isinstance(value, Schedule) and _differ(value, then, now):
+            yield f"{argument} = {value!r}"
+
+
+def _setting(train: TrainSettings) -> str:
+    return "`train.epochs`" if train.steps is None else "`train.steps`"
+
+
+def _number(train: TrainSettings) -> int:
+    return train.epochs if train.steps is None else train.steps
+
+
+def _differ(schedule: Schedule, then: Length, now: Length) -> bool:
+    """Return whether the learning rates of the first epochs differ in a longer run."""
+    steps = then.per_epoch
+    stride = max(then.steps // _STEPS, 1)
+    places = [divmod(step, steps) for step in range(0, then.steps, stride)]
     progress = [epoch + number / steps for epoch, number in places]
-    return any(schedule.rate_at(at, then, steps) != schedule.rate_at(at, now, steps) for at in progress)
+    rates = [[schedule.rate_at(at, length.epochs, steps) for at in progress] for length in (then, now)]
+    return rates[0] != rates[1]

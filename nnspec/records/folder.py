@@ -14,7 +14,7 @@ from typing import Any
 
 from nnspec.errors import NnspecError
 from nnspec.files import NotRegularError, atomic, open_regular, utf8
-from nnspec.records.extending import epochs_of
+from nnspec.records.extending import LENGTHS
 from nnspec.records.lane_folders import folder_names
 from nnspec.records.manifest import MANIFEST, MOST_MANIFEST, Manifest, read_manifest
 from nnspec.records.reading import RunError
@@ -96,14 +96,14 @@ class RunFolder:
         text: str,
         *,
         resume: bool,
-        extends: Callable[[Mapping[str, int]], Iterable[str]] = lambda epochs: (),
+        extends: Callable[[Mapping[str, Mapping[str, Any]]], Iterable[str]] = lambda meanings: (),
     ) -> Mapping[str, Any]:
         """Record which spec is run here or, with `resume`, verify that it is the same spec.
 
-        Files of an older run are removed. With `resume`, the number of epochs may be larger: `extends` is called with
-        the previous number of each lane, and yields reasons why it cannot be. Until `leave`, the folder is locked
-        against other processes. Returns the environment at the start of the run. Raises OutputError if the folder
-        cannot be written, contains another experiment, or is in use by another process.
+        Files of an older run are removed. With `resume`, the number of epochs or steps may be larger: `extends` is
+        called with the previous meaning of each lane, and yields reasons why it cannot be. Until `leave`, the folder is
+        locked against other processes. Returns the environment at the start of the run. Raises OutputError if the
+        folder cannot be written, contains another experiment, or is in use by another process.
         """
         path = self.path / MANIFEST
         try:
@@ -154,7 +154,7 @@ class RunFolder:
             raise OutputError(f"{error}; choose another folder with --out") from None
 
     def _same(
-        self, known: Manifest, manifest: Manifest, extends: Callable[[Mapping[str, int]], Iterable[str]]
+        self, known: Manifest, manifest: Manifest, extends: Callable[[Mapping[str, Mapping[str, Any]]], Iterable[str]]
     ) -> Mapping[str, Any]:
         """Reject the folder of another experiment, and leave it unchanged; one with fewer epochs is accepted."""
         where = "choose another folder with --out"
@@ -166,13 +166,13 @@ class RunFolder:
         if known.identity == manifest.identity:
             return known.environment
         found = changes(known.meaning, manifest.meaning)
-        others = [change for change in found if change.name != "train.epochs"]
+        others = [change for change in found if change.name not in LENGTHS]
         if others or not found:
             listed = "; ".join(change.text for change in (others or found)[:_LISTED])
             more = f"; and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
             what = f"{listed}{more}" if listed else f"it was started with {known.spec}"
             raise OutputError(f"{self.path} contains a run of another experiment: {what}; {where}")
-        problems = list(extends({lane: epochs_of(values) for lane, values in known.meaning.lanes.items()}))
+        problems = list(extends(known.meaning.lanes))
         if problems:
             raise OutputError(f"{self.path} cannot be extended: {'; '.join(problems[:_LISTED])}; {where}")
         return known.environment

@@ -76,7 +76,8 @@ def _write_weights(lane: LaneResult, path: Path) -> None:
 def history_record(result: RunResult) -> dict[str, Any]:
     """Return the curves: for each lane and figure, a list with one value per epoch.
 
-    `lr` is included if there is a schedule, and `gradient_norms` has a list for each tensor. For a lane with repeats
+    `lr` is included if there is a schedule, `steps` and `epochs` say where values were measured if that is not after
+    every epoch, and `gradient_norms` has a list for each tensor. For a lane with repeats
     these are means, and `repeats` has the curves of each seed in the same form.
     """
     return {"format": FORMAT, "lanes": {lane.name: _curves(lane) for lane in result.lanes.values()}}
@@ -90,6 +91,7 @@ def _curves(lane: LaneResult) -> dict[str, Any]:
         curves["lr"] = table["rates"]
     if table["evaluations"]:
         curves["gradient_evaluations"] = table["evaluations"]
+    curves |= lane.places
     if table["gradients"]:
         curves["gradient_norms"] = table["gradients"]
     if lane.repeats:
@@ -167,7 +169,8 @@ def _lane(lane: LaneResult, program: Program, target: float | None) -> dict[str,
         **({"init_from": experiment.initial.record()} if experiment.initial is not None else {}),
         "held_out": lane.held_out,
         "params": lane.params,
-        "epochs_asked_for": lane.epochs,
+        "epochs_asked_for": lane.epochs if lane.length is None else lane.length.epochs,
+        **({} if lane.length is None else {"steps_asked_for": lane.length.steps}),
         "epochs_to_common_loss": (int(epochs) if epochs.is_integer() else epochs) if reached else None,
         "seconds_to_common_loss": lane.seconds_to(target) if target is not None and reached else None,
         "health": health_records(lane, experiment),
@@ -186,7 +189,8 @@ def _ending(lane: LaneResult) -> dict[str, Any]:
         "fingerprints": lane.fingerprints,
         "stopped": lane.stopped,
         **({"kept_epoch": lane.restored_epoch} if lane.restored_epoch else {}),
-        "epochs": len(lane.records),
+        **({"kept_step": lane.at(lane.restored_epoch)} if lane.restored_epoch and lane.length is not None else {}),
+        **_progress(lane),
         "seconds": lane.seconds,
         **({"gradient_evaluations": sum(lane.evaluations)} if lane.evaluations else {}),
         "final": {name: lane.final(name) for name in lane.figures if math.isfinite(lane.final(name))},
@@ -194,6 +198,14 @@ def _ending(lane: LaneResult) -> dict[str, Any]:
         **({"tables": lane.tables} if lane.tables else {}),
         **({"sample": lane.sample} if lane.sample else {}),
     }
+
+
+def _progress(lane: LaneResult) -> dict[str, Any]:
+    """Return the number of completed epochs; for a lane that is measured by steps, also of steps and records."""
+    done, length = len(lane.records), lane.length
+    if length is None:
+        return {"epochs": done}
+    return {"epochs": length.epochs_at(done), "steps": length.steps_at(done), "records": done}
 
 
 def _settings(train: TrainSettings) -> dict[str, Any]:

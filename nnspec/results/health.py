@@ -102,7 +102,7 @@ def _risen(lane: LaneResult, experiment: Experiment) -> Iterator[Finding]:
     """Compare the training loss at the end with that of the first epoch."""
     if lane.risen:
         first, last = lane.curve("loss")[0], lane.final("loss")
-        text = f"the loss rose from {first:.3g} in epoch 1 to {last:.3g} at the end"
+        text = f"the loss rose from {first:.3g} in {lane.when(1)} to {last:.3g} at the end"
         yield _of_lane("risen", text, "try a smaller learning rate, clip_norm, or a warm-up", lane, experiment)
 
 
@@ -144,17 +144,17 @@ def _exploding(lane: LaneResult, layers: Mapping[str, LayerNode], experiment: Ex
     norms = _epochs(lane)[epoch]
     tensor = max(norms, key=lambda name: math.inf if norms[name] is None else norms[name] or 0.0)
     if math.isinf(totals[epoch]):
-        text = f"the gradient of {tensor} was NaN or inf at the end of epoch {epoch + 1}"
+        text = f"the gradient of {tensor} was NaN or inf at the end of {lane.when(epoch + 1)}"
     elif grown:
         times = totals[epoch] / totals[0]
         text = (
-            f"the global gradient norm was {totals[epoch]:.3g} at the end of epoch {epoch + 1}, {times:.3g} times "
-            f"that of epoch 1; most of it in {tensor}"
+            f"the global gradient norm was {totals[epoch]:.3g} at the end of {lane.when(epoch + 1)}, {times:.3g} times "
+            f"that of {lane.when(1)}; most of it in {tensor}"
         )
     else:
         text = (
-            f"the global gradient norm was above {EXPLODING:g} in {len(large)} of {len(sizes)} epochs, "
-            f"{totals[epoch]:.3g} in epoch {epoch + 1}; most of it in {tensor}"
+            f"the global gradient norm was above {EXPLODING:g} in {len(large)} of {len(sizes)} {_records(lane)}, "
+            f"{totals[epoch]:.3g} in {lane.when(epoch + 1)}; most of it in {tensor}"
         )
     clipped = experiment.train.clip_norm is not None or experiment.train.clip_value is not None
     ways = ["a smaller rate", *([] if clipped else ["clip_norm"]), "smaller starting weights", "standardise"]
@@ -184,7 +184,7 @@ def _vanishing(lane: LaneResult, layers: Mapping[str, LayerNode]) -> Iterator[Fi
     if 2 * len(low) > len(shares):
         text = (
             f"the gradient of {first} is {shares[low[-1]]:.1g} times that of {last}, entry by entry, "
-            f"in {len(low)} of {len(shares)} epochs below {VANISHING:g}"
+            f"in {len(low)} of {len(shares)} {_records(lane)} below {VANISHING:g}"
         )
         advice = "try ReLU or GELU, a matching initialisation, residual { … }, BatchNorm, or fewer layers"
         yield _finding("vanishing", _layer_of(first), first, layers, text, advice, low[0])
@@ -210,6 +210,10 @@ def _finding(
 def _layer_of(tensor: str) -> str:
     """Return the full name of the layer that a parameter belongs to."""
     return tensor.rpartition(".")[0]
+
+
+def _records(lane: LaneResult) -> str:
+    return "epochs" if lane.length is None else "records"
 
 
 def _epochs(lane: LaneResult) -> list[dict[str, float | None]]:

@@ -15,6 +15,7 @@ from nnspec.statistics.significance import mean
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from nnspec.engine.length import Length
     from nnspec.engine.network import NumpyMLP
     from nnspec.results.predictor import Predictor
     from nnspec.results.writer import Writer
@@ -40,7 +41,7 @@ class LaneResult(TableRepr):
     shapes: str
     """The chain of widths: `784 → 64 → 10`."""
     epochs: int
-    """Number of epochs requested; `len(records)` is the number completed."""
+    """Number of epochs requested; `len(records)` is the number completed. With `length`, both count records."""
     params: int
     figures: tuple[str, ...]
     """Names of the figures measured each epoch: `loss`, `test_loss`, and each metric with and without `test_`; with
@@ -100,6 +101,9 @@ class LaneResult(TableRepr):
     repeat: int = 1
     """The number of this repeat, counted from 1; `of` is the number of repeats."""
     of: int = 1
+    length: Length | None = None
+    """The length in steps, if training is measured by steps (`train.steps` or `train.record`): `records` then has a
+    record after every `length.record` steps instead of every epoch."""
     repeats: tuple[LaneResult, ...] = ()
     """The individual trainings, one per seed; empty if there was only one."""
 
@@ -113,6 +117,27 @@ class LaneResult(TableRepr):
         if figure not in self.figures:
             raise KeyError(figure)
         return [record.figures[figure] for record in self.records]
+
+    @property
+    def unit(self) -> str:
+        """What places in its training are counted in: `epoch`, or `step` if it is measured by steps."""
+        return self.length.unit if self.length is not None else "epoch"
+
+    def at(self, records: int) -> int:
+        """Return the number of epochs, or of steps if it is measured by steps, after this many records."""
+        return self.length.at(records) if self.length is not None else records
+
+    def when(self, records: int) -> str:
+        """Return the end of a record in words, `epoch 3` or `step 1500`."""
+        return f"{self.unit} {self.at(records)}"
+
+    @property
+    def places(self) -> dict[str, list[float]]:
+        """Where its records end, in `steps` and in `epochs`; empty if there is one record per epoch."""
+        length, counts = self.length, range(1, len(self.records) + 1)
+        if length is None:
+            return {}
+        return {"steps": [length.steps_at(n) for n in counts], "epochs": [length.epochs_at(n) for n in counts]}
 
     @property
     def epoch_seconds(self) -> list[float]:
@@ -221,9 +246,14 @@ class LaneResult(TableRepr):
     def epochs_to(self, target: float) -> float:
         """Return the number of epochs until the training loss was first at or below `target`, a mean over repeats.
 
+        It need not be whole if the lane is measured by steps.
+
         Infinity if any of them never reached it.
         """
-        return mean(epochs_to(one.curve("loss"), target) for one in self.counted)
+        return mean(one._epochs_at(epochs_to(one.curve("loss"), target)) for one in self.counted)
+
+    def _epochs_at(self, records: float) -> float:
+        return float(self.length.epochs_at(int(records))) if self.length and math.isfinite(records) else records
 
     def seconds_to(self, target: float) -> float:
         """Return the training time in seconds until the loss was first at or below `target`; infinity as in

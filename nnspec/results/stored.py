@@ -7,10 +7,11 @@ rebuilt from the experiment, and its arrays are loaded into it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
+from nnspec.engine.length import Length
 from nnspec.errors import NnspecError
 from nnspec.results.epochs import columns, from_columns, number, text
 from nnspec.results.lane import LaneResult
@@ -64,8 +65,13 @@ def plain(value: Any, field: str) -> Any:
 
 def lane_values(lane: LaneResult) -> dict[str, Any]:
     """Return the plain values of a lane that has no repeats. Raises UnstorableError."""
-    others = [field.name for field in fields(lane) if field.name not in _ARRAYS | _REBUILT | _COLUMNS]
-    values = {_STORED_AS.get(name, name): getattr(lane, name) for name in others} | {"fingerprints": lane.fingerprints}
+    others = [field.name for field in fields(lane) if field.name not in _ARRAYS | _REBUILT | _COLUMNS | {"length"}]
+    length = {} if lane.length is None else {"length": asdict(lane.length)}
+    values = (
+        length
+        | {_STORED_AS.get(name, name): getattr(lane, name) for name in others}
+        | {"fingerprints": lane.fingerprints}
+    )
     return {name: plain(value, name) for name, value in (values | columns(lane.records, lane.figures)).items()}
 
 
@@ -111,6 +117,8 @@ def lane_from(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], net
     for value in (*values["baseline"].values(), *values["broken"].values()):
         if value is not None:
             number(value)
+    if (length := others.pop("length", None)) is not None:
+        others["length"] = _length(length)
     return LaneResult(
         network=network,
         figures=tuple(table["history"]),
@@ -121,3 +129,11 @@ def lane_from(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], net
         learned=learned_from(arrays),
         **others,
     )
+
+
+def _length(values: Mapping[str, Any]) -> Length:
+    """Return a length from its plain values. Raises TypeError or LookupError for damaged ones."""
+    counts = [values[name] for name in ("steps", "per_epoch", "record")]
+    if any(type(count) is not int or count < 1 for count in counts) or values["by_step"] is not True:
+        raise TypeError(f"`length` cannot be {str(values)[:80]!a}")
+    return Length(counts[0], counts[1], counts[2], by_step=True)

@@ -87,7 +87,7 @@ def _stopped(repeats: Sequence[LaneResult]) -> str:
     early = [one for one in repeats if one.stopped]
     if not early:
         return ""
-    epochs = ", ".join(str(len(one.records)) for one in early)
+    ends, unit = ", ".join(str(one.at(len(one.records))) for one in early), early[0].unit
     seeds = ", ".join(str(one.seed) for one in early)
-    which = f"epoch {epochs} (seed {seeds})" if len(early) == 1 else f"epochs {epochs} (seeds {seeds})"
+    which = f"{unit} {ends} (seed {seeds})" if len(early) == 1 else f"{unit}s {ends} (seeds {seeds})"
     return f"after {which}: {early[0].stopped.partition(': ')[2]}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from nnspec.records.extending import LENGTHS
 from nnspec.records.lane_folders import folder_names
 from nnspec.records.reading import DAMAGE
 from nnspec.results.lane import LaneResult
@@ -87,7 +88,7 @@ class Checkpoints:
                         f"the old checkpoint {path} cannot be removed: {error.strerror or error}; choose another folder"
                     ) from None
             start = read_checkpoint(path, own, data[name]) if self.resume else None
-            if start is not None and start.ended and not start.goes_on(each.experiment.train.epochs):
+            if start is not None and start.ended and not start.goes_on(each.experiment.length.records):
                 try:
                     ended.append(restored_lane(each.experiment, start))
                 except DAMAGE as error:
@@ -97,6 +98,6 @@ class Checkpoints:
         return left, ended
 
     def _identity(self, lane: str, seed: int) -> str:
-        """Return a digest of everything that a training depends on, except its data and the number of epochs."""
-        values = {name: value for name, value in self.meaning.lanes[lane].items() if name != "train.epochs"}
+        """Return a digest of everything that a training depends on, except its data and its length."""
+        values = {name: value for name, value in self.meaning.lanes[lane].items() if name not in LENGTHS}
         return identity(Meaning({lane: {**values, "seed": seed}}))

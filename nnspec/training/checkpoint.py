@@ -73,13 +73,15 @@ class Checkpoint:
 
     @property
     def epochs(self) -> int:
-        """Number of epochs completed."""
+        """Number of epochs, or records, completed."""
         return len(self.lane["epoch_seconds"])
 
-    def goes_on(self, epochs: int) -> bool:
-        """Return whether a training that ended can be extended to `epochs`: it completed all of a smaller number."""
+    def goes_on(self, records: int) -> bool:
+        """Return whether a training that ended can be extended to this many records, epochs by default: it completed
+        all of a smaller number.
+        """
         done, asked = self.epochs, int(self.lane["epochs"])
-        return self.lane["status"] == "done" and not self.lane["stopped"] and done == asked < epochs
+        return self.lane["status"] == "done" and not self.lane["stopped"] and done == asked < records
 
     @property
     def best_arrays(self) -> dict[str, NDArray[Any]]:
@@ -263,4 +265,4 @@ def restored_lane(experiment: Experiment, checkpoint: Checkpoint) -> LaneResult:
     if checkpoint.lane["kept"]:
         network.load_state_dict(checkpoint.best_arrays)
     network.eval()
-    return lane_from({**checkpoint.lane, "epochs": experiment.train.epochs}, checkpoint.extra, network)
+    return lane_from({**checkpoint.lane, "epochs": experiment.length.records}, checkpoint.extra, network)

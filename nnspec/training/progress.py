@@ -9,6 +9,7 @@ from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.snapshot import Snapshot, restore, take
+from nnspec.engine.length import Length
 from nnspec.engine.metrics import Metric
 from nnspec.engine.network import Sequential
 from nnspec.engine.stopping import Stopping
@@ -36,15 +37,19 @@ def figure_names(experiment: Experiment) -> list[str]:
     return [*names, *(f"{prefix}{name}" for prefix, there in measured.items() if there for name in names)]
 
 
-def begun(experiment: Experiment, layout: Layout, network: Sequential, repeat: int, of: int) -> LaneResult:
+def begun(
+    experiment: Experiment, layout: Layout, network: Sequential, repeat: int, of: int, length: Length | None = None
+) -> LaneResult:
     """Return the result of a training before its first epoch."""
+    length = length or experiment.length
     return LaneResult(
         name=experiment.name,
         optimizer=str(experiment.optimizer),
         loss=experiment.objective,
         seed=experiment.seed,
         shapes=experiment.shapes,
-        epochs=experiment.train.epochs,
+        epochs=length.records,
+        length=length if length.by_step else None,
         params=layout.params,
         figures=tuple(figure_names(experiment)),
         records=(),
@@ -71,7 +76,7 @@ class Progress:
         self.message = ""
         self.stopped = ""
         self.lane = replace(
-            begun(plan.experiment, plan.layout, plan.network, repeat, of),
+            begun(plan.experiment, plan.layout, plan.network, repeat, of, plan.length),
             records=self.records,
             start=start_digests(plan),
             held_out=plan.held_out,
@@ -121,7 +126,7 @@ class Progress:
             return True
         self.stopped = self._stop.reason(self.records) or self._converged()
         if on_request and not self.stopped:
-            self.stopped = f"after epoch {self.done}: stopped by `on_epoch`"
+            self.stopped = f"after {self.lane.unit} {self.lane.at(self.done)}: stopped by `on_epoch`"
         return bool(self.stopped)
 
     def _converged(self) -> str:
@@ -179,7 +184,7 @@ class Progress:
     def _resume(self, start: Checkpoint, keeper: Keeper) -> None:
         """Continue from a checkpoint. Raises CheckpointError."""
         try:
-            restore(self._plan, start.snapshot)
+            restore(self._plan, start.snapshot, start.epochs)
             before = lane_from(start.lane, start.extra, self._plan.network)
             if before.figures != self.lane.figures:
                 raise ValueError("it has different figures")
@@ -201,12 +206,14 @@ class _EarlyStop:
     def __init__(self, rule: Stopping | None, lane: LaneResult) -> None:
         ensure(rule is None or rule.of in lane.figures, f"`{rule}`: its metric is not measured")
         self._rule, self._watcher = rule, rule.watch() if rule is not None else None
+        self._lane = lane
 
     def reason(self, records: list[EpochRecord]) -> str:
         """Return why training stops after the last of these epochs; empty if it continues. Called once per epoch."""
         if self._rule is None or self._watcher is None or not self._watcher.stops(records[-1].figures[self._rule.of]):
             return ""
-        return f"after epoch {len(records)}: {self._rule.reason}"
+        reason = self._rule.reason if self._lane.length is None else self._rule.reason_by_step
+        return f"after {self._lane.unit} {self._lane.at(len(records))}: {reason}"
 
     def state(self) -> dict[str, float] | None:
         """Return the state of the rule, if there is one."""

@@ -92,17 +92,17 @@ def train_plan(
     progress = Progress(plan, repeat, of, keeper)
     try:
         observer.lane_begins(progress.lane)
-        plan.next_epoch = progress.done
+        plan.next_record = progress.done
         yield
-        for seconds, figures in () if progress.stopped else _epochs(plan, progress.done):
+        for seconds, figures in () if progress.stopped else _records(plan, progress.done):
             progress.add(seconds, figures)
-            plan.optimizer.tell(progress.done, figures, plan.steps)
+            plan.optimizer.tell(plan.length.epochs_at(progress.done), figures, plan.steps)
             with plan.shown():
                 asked = bool(observer.epoch_done(progress.lane))
             if progress.stops(on_request=asked):
                 break
             progress.save_if_due()
-            plan.next_epoch = progress.done
+            plan.next_record = progress.done
             yield
     except _Diverged as error:
         progress.status, progress.message = "diverged", _advice(plan.experiment, str(error))
@@ -110,42 +110,45 @@ def train_plan(
         plan.loop.halt()
         progress.rewind()
         progress.status = "interrupted"
-        progress.message = f"after {progress.done} of {progress.lane.epochs} epochs"
+        lane = progress.lane
+        progress.message = f"after {lane.at(progress.done)} of {lane.at(lane.epochs)} {lane.unit}s"
     return progress.end()
 
 
 def _measures(plan: Plan) -> dict[str, Measure]:
-    """What is measured after every epoch: kind of samples -> how to evaluate them."""
+    """What is measured after every record: kind of samples -> how to evaluate them."""
     measures = {"validation": (plan.validate, plan.held_out), "test": (plan.test, plan.data.tested)}
     return {samples: measure for samples, (measure, count) in measures.items() if count}
 
 
-def _epochs(plan: Plan, done: int) -> Iterator[tuple[float, dict[str, float]]]:
-    """Train the remaining epochs and yield the training time and the figures of each."""
-    for epoch in range(done, plan.experiment.train.epochs):
+def _records(plan: Plan, done: int) -> Iterator[tuple[float, dict[str, float]]]:
+    """Train the remaining records, which are epochs by default, and yield the training time and the figures of each."""
+    length = plan.length
+    for record in range(done, length.records):
         started = plan.clock()
-        means = _epoch(plan, epoch)
+        means = _record(plan, record)
         seconds = plan.clock() - started
         values = [*means]
         for samples, measure in _measures(plan).items():
             loss, metrics = measure()
             if not math.isfinite(loss):
-                raise _Diverged(f"the {samples} loss became {loss} after epoch {epoch + 1}")
+                where = f"{length.unit} {length.at(record + 1)}"
+                raise _Diverged(f"the {samples} loss became {loss} after {where}")
             values += [loss, *metrics]
         yield seconds, dict(zip(figure_names(plan.experiment), values, strict=True))
 
 
-def _epoch(plan: Plan, epoch: int) -> tuple[float, ...]:
-    """Train one epoch; return the loss, averaged over batches by their weights, and each metric."""
-    plan.begin(epoch)
-    mean = Mean()
-    for number in range(plan.batches):
+def _record(plan: Plan, record: int) -> tuple[float, ...]:
+    """Train one record; return the loss, averaged over batches by their weights, and each metric."""
+    span, mean = plan.begin(record), Mean()
+    for number, batch in enumerate(span):
         loss, weight = plan.train_batch(number)
         if not math.isfinite(loss):
-            raise _Diverged(f"the loss became {loss} in epoch {epoch + 1}, batch {number + 1} of {plan.batches}")
+            epoch, within = divmod(batch, plan.batches)
+            raise _Diverged(f"the loss became {loss} in epoch {epoch + 1}, batch {within + 1} of {plan.batches}")
         mean.add(loss, weight)
     if not math.isfinite(mean.value):
-        raise _Diverged(f"the sum of the losses became {mean.total} in epoch {epoch + 1}")
+        raise _Diverged(f"the sum of the losses became {mean.total} in epoch {(span.stop - 1) // plan.batches + 1}")
     return mean.value, *plan.figures()
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Scale", "epoch_ticks", "is_drawable", "round_numbers", "tick_text"]
+__all__ = ["Scale", "epoch_ticks", "is_drawable", "place_ticks", "round_numbers", "tick_text"]
 
 _DIGITS = ((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1, 3), (1,))
 """Leading digits of the round numbers on a logarithmic axis, from fine to coarse."""
@@ -47,6 +47,13 @@ def epoch_ticks(epochs: int, most: int = 8) -> list[int]:
     between = [round(value) for value in round_numbers(1, epochs, most) if value == round(value)]
     inner = [epoch for epoch in between if min(epoch - 1, epochs - epoch) > epochs / (1.5 * most)]
     return sorted({1, *inner, epochs})
+
+
+def place_ticks(low: float, high: float) -> list[float]:
+    """Return the ticks of an axis of epochs or steps: for whole epochs from 1 on as `epoch_ticks`."""
+    if low == 1 and high == round(high):
+        return [*epoch_ticks(round(high))]
+    return [value for value in round_numbers(low, high, 6) if low <= value <= high]
 
 
 def tick_text(value: float, *, percent: bool = False) -> str:

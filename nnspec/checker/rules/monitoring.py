@@ -86,19 +86,25 @@ def goes_by_test(experiment: Experiment) -> Iterator[Diagnostic]:
 @rule("NN716", "NN717")
 def never_acts(experiment: Experiment) -> Iterator[Diagnostic]:
     """A schedule or a stopping rule that waits longer than training takes."""
-    epochs, rate = experiment.train.epochs, experiment.optimizer.arguments.get("lr")
+    training, rate = experiment.length, experiment.optimizer.arguments.get("lr")
     if rate is not None and isinstance(rate.value, Schedule):
-        length = rate.value.counted(epochs, experiment.steps_per_epoch)
+        length = rate.value.counted(training.epochs, training.per_epoch)
         if waits := _beyond(rate.value, length):
             what, needed = waits
             message = f"{what}, but training ends after {_count(length, rate.value.per)}"
             help = _longer(needed, rate.value.per)
             yield advice("NN716", message, rate.origin.span, help, _length(experiment))
     stop, origin = experiment.train.early_stop, experiment.origins.get("train.early_stop")
-    if isinstance(stop, Patience) and origin is not None and not stop.restore_best and 1 + stop.epochs >= epochs:
-        earliest, trained = _count(1 + stop.epochs), _count(epochs)
+    if (
+        isinstance(stop, Patience)
+        and origin is not None
+        and not stop.restore_best
+        and 1 + stop.epochs >= training.records
+    ):
+        unit = "record" if training.by_step else "epoch"
+        earliest, trained = _count(1 + stop.epochs, unit), _count(training.records, unit)
         message = f"`{stop.spec_name}` stops after {earliest} at the earliest, but training ends after {trained}"
-        yield advice("NN717", message, origin.span, _longer(1 + stop.epochs), _length(experiment))
+        yield advice("NN717", message, origin.span, _longer(1 + stop.epochs, unit), _length(experiment))
 
 
 def _beyond(schedule: Schedule, length: float) -> tuple[str, float] | None:
@@ -122,5 +128,5 @@ def _count(count: float, unit: str = "epoch") -> str:
 
 
 def _length(experiment: Experiment) -> tuple[Note, ...]:
-    origin = experiment.origins.get("train.epochs")
+    origin = experiment.origins.get("train.epochs") or experiment.origins.get("train.steps")
     return (Note(origin.span, "the length of training"),) if origin is not None else ()

@@ -53,6 +53,9 @@ def carried_over_gaps(
     if shuffled is not None and evaluator.value(shuffled.value) is True:
         message = "with `carry_state`, samples keep their order, so they cannot be shuffled"
         yield Diagnostic("NN302", message, shuffled.value.span, help="remove `shuffle`, or `carry_state`")
+    if train.record is not None:
+        message = "with `carry_state`, figures are measured after whole epochs: measuring would end the sequences"
+        yield Diagnostic("NN302", message, values["train.record"].value.span, help="remove `record`, or `carry_state`")
     held_out = values.get("train.validation")
     if held_out is not None and train.validation and not isinstance(train.validation, (Last, Given)):
         message = "random validation samples would leave gaps in the sequences that `carry_state` continues"

@@ -29,8 +29,8 @@ _WIDTH, _HEIGHT = 560, 160
 class Series:
     """The losses of a lane, at most `MOST_POINTS` of them, evenly spaced, and the last one."""
 
-    def __init__(self, name: str, epochs: int) -> None:
-        self.name, self.epochs = name, epochs
+    def __init__(self, lane: LaneResult) -> None:
+        self.name, self.lane, self.epochs = lane.label, lane, lane.epochs
         self.points: list[tuple[int, float]] = []
         self.done, self.last = 0, math.nan
         self._step = 1
@@ -47,8 +47,8 @@ class Series:
 
     @property
     def text(self) -> str:
-        """The epoch and its loss in words."""
-        return f"{self.name}: epoch {self.done}/{self.epochs}, loss {numbers.loss(self.last)}"
+        """The epoch, or step, and its loss in words."""
+        return f"{self.name}: {self.lane.when(self.done)}/{self.lane.at(self.epochs)}, loss {numbers.loss(self.last)}"
 
 
 class NotebookCurve(Warns):
@@ -65,7 +65,7 @@ class NotebookCurve(Warns):
         if len(self._series) == MOST_LANES:
             self._others += 1
             return
-        series = self._series[lane.label] = Series(lane.label, lane.epochs)
+        series = self._series[lane.label] = Series(lane)
         for record in lane.records:  # of a resumed run
             series.append(record.figures["loss"])
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nnspec.results.lane import LaneResult
 from nnspec.text import printable
 from nnspec.view.html import render
 from nnspec.view.terminal.screen import Column, plain_text, table
@@ -84,7 +85,9 @@ def _run(result: Any) -> ShortTable:
     columns = [
         Column("lane", [lane.name for lane in lanes]),
         Column("status", [lane.status if any(x.status != "done" for x in lanes) else "" for lane in lanes], 2),
-        Column("epochs", [f"{len(lane.records)}/{lane.epochs}" for lane in lanes], 3, right=True),
+        Column(
+            f"{phrases.unit(lanes)}s", [phrases.in_unit(lane, _progress(lane), lanes) for lane in lanes], 3, right=True
+        ),
         *_figures(finals),
         Column("time", [numbers.seconds(lane.seconds) for lane in lanes], 4, right=True),
     ]
@@ -97,15 +100,24 @@ def _run(result: Any) -> ShortTable:
     )
 
 
+def _progress(lane: LaneResult) -> str:
+    return f"{lane.at(len(lane.records))}/{lane.at(lane.epochs)}"
+
+
 def _lane(lane: Any) -> ShortTable:
     names = [name for name, values in lane.history.items() if values]
     several = f", the mean of {len(lane.repeats)} seeds" if lane.repeats else ""
     columns = [
         Column("figure", [name.replace("_", " ") for name in names]),
-        Column("first epoch", [numbers.figure(name, lane.history[name][0]) for name in names], 1, right=True),
+        Column(
+            f"first {'epoch' if lane.length is None else 'record'}",
+            [numbers.figure(name, lane.history[name][0]) for name in names],
+            1,
+            right=True,
+        ),
         Column("last", [numbers.figure(name, lane.final(name)) for name in names], 1, right=True),
     ]
-    title = f"{lane.label}: {lane.optimizer}, {len(lane.records)}/{lane.epochs} epochs{several}, {lane.status}"
+    title = f"{lane.label}: {lane.optimizer}, {_progress(lane)} {lane.unit}s{several}, {lane.status}"
     return ShortTable(title, columns, [lane.message, f"stopped {lane.stopped}" if lane.stopped else ""])
 
 

@@ -49,6 +49,7 @@ def plot_training_curves(
 
     `history` maps a name to its losses, one per epoch: `{"SGD": [2.1, 1.8], "Adam": [1.5, 0.9]}`, or to figures
     by name: `{"Adam": {"loss": […], "test_loss": […], "test_accuracy": […]}}`, as in `history.json`. The key
+    `steps` has the step of each value if they were not measured after every epoch. The key
     `repeats` lists such figures for single trainings: the 95 % interval of their mean is drawn as a band. If there are
     more than 12 lanes, only the 12 with the lowest final loss have colours. `path` ends in `.png`, `.svg` or `.pdf`.
     Raises ValueError if there is nothing to draw.
@@ -59,7 +60,7 @@ def plot_training_curves(
 def panels(history: Mapping[str, Any]) -> list[Panel]:
     """Return all panels that may be drawn."""
     lanes = [lane for lane in history.values() if isinstance(lane, Mapping)]
-    figures = [name for lane in lanes for name in lane if name not in _NO_FIGURES]
+    figures = [name for lane in lanes for name in lane if name not in {*_NO_FIGURES, "steps", "epochs"}]
     return [
         Panel("Loss", "loss", solid="training", thin=("val_", "test_")),
         Panel("Training loss, logarithmic", "loss", log=True),
@@ -91,7 +92,10 @@ class Picture:
 def picture_of(result: RunResult) -> Picture:
     """Return the picture of a run. Lanes without a finished epoch have no curve, and keep their colour."""
     lanes = result.lanes.values()
-    history = {lane.name: {**lane.history, "repeats": [one.history for one in lane.repeats]} for lane in lanes}
+    history = {
+        lane.name: {**lane.history, **lane.places, "repeats": [one.history | one.places for one in lane.repeats]}
+        for lane in lanes
+    }
     status = {lane.name: lane.status for lane in lanes}
     return _picture(result.title, result.data, history, status, result.shapes, seeds(result))
 

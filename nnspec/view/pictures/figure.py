@@ -61,7 +61,7 @@ def draw_figure(
     """Draw curves as described in `plot_training_curves`, in the panels that have data, and into `blank` if it fits."""
     style = house_style()
     curves = _curves(history)
-    if not any(ends(curve("loss")) for curve in curves):
+    if not any(ends(curve, curve("loss")) for curve in curves):
         raise ValueError("plot_training_curves: no curve to draw")
     shown = [panel for panel in panels if drawable(panel, curves)]
     columns = len(shown) if len(shown) <= _IN_A_ROW else -(-len(shown) // -(-len(shown) // _IN_A_ROW))
@@ -155,8 +155,9 @@ def _curves(history: Mapping[str, Sequence[float] | Mapping[str, Any]]) -> list[
         curves.append(
             Curve(_drawable(name), None, _floats(figures), [_floats(one) for one in figures.get("repeats", ())])
         )
+    unit = "step" if curves and all(curve("steps") for curve in curves) else "epoch"
     found = slots({curve.name: curve.final("loss") for curve in curves})
-    return [replace(curve, slot=found.get(curve.name)) for curve in curves]
+    return [replace(curve, slot=found.get(curve.name), unit=unit) for curve in curves]
 
 
 def _drawable(text: str) -> str:

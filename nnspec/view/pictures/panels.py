@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from nnspec.statistics.significance import interval
-from nnspec.view.axes import Scale, epoch_ticks, tick_text
+from nnspec.view.axes import Scale, place_ticks, tick_text
 from nnspec.view.palette import GREY, MEASURED_ON, NAMED, PALETTE, SOFT, Dash, Samples, dash_of, ink_of, marker_of
 from nnspec.view.pictures.labels import spread_out
 from nnspec.view.wrapping import wrapped
@@ -45,6 +45,14 @@ class Curve:
     """Its place in the palette; None for a grey lane without a name."""
     figures: Mapping[str, Values]
     repeats: Sequence[Mapping[str, Values]] = ()
+    unit: str = "epoch"
+    """What the axis to the right counts, the same for all curves: `epoch` or `step`."""
+
+    def places(self, values: Values) -> Values:
+        """Return where the values of a figure were measured: after each epoch, unless it says otherwise."""
+        known = [each.get(f"{self.unit}s", ()) for each in (self.figures, *self.repeats)]
+        longest = max(known, key=len)
+        return longest[: len(values)] if longest else range(1, len(values) + 1)
 
     @property
     def color(self) -> str:
@@ -61,7 +69,7 @@ class Curve:
 
     def final(self, figure: str) -> float:
         """Return its last finite value; infinity if there is none."""
-        end = ends(self(figure))
+        end = ends(self, self(figure))
         return end[1] if end is not None else math.inf
 
 
@@ -102,7 +110,7 @@ def draw(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
         else:
             values = curve(panel.figure)
             marker: Any = "." if len(values) == 1 else None
-            axis.plot(_epochs(values), values, color=curve.color, linewidth=0.9, marker=marker)
+            axis.plot(curve.places(values), values, color=curve.color, linewidth=0.9, marker=marker)
     _scale(axis, panel, curves, thin, top)
     _bands(axis, panel, curves)
     single = all(len(curve(panel.figure)) <= 1 for curve in curves)  # a single epoch is drawn as a marker
@@ -121,10 +129,6 @@ def _other(panel: Panel, samples: Samples) -> str:
     return samples.prefix + panel.figure.removeprefix("test_")
 
 
-def _epochs(values: Values) -> range:
-    return range(1, len(values) + 1)
-
-
 def _line(axis: Axes, panel: Panel, curve: Curve, thin: Sequence[Samples], clip: bool) -> None:
     color, values, slot = curve.color, curve(panel.figure), curve.slot or 0
     for samples in thin:
@@ -132,10 +136,10 @@ def _line(axis: Axes, panel: Panel, curve: Curve, thin: Sequence[Samples], clip:
         style: dict[str, Any] = {"color": color, "linewidth": 1.1, "alpha": 0.65, "linestyle": stroke(samples.dash)}
         if len(other) == 1:
             style |= {"marker": samples.marker, "markersize": 6, "markerfacecolor": "white"}
-        axis.plot(_epochs(other), other, clip_on=clip, **style)
+        axis.plot(curve.places(other), other, clip_on=clip, **style)
     marker: Any = marker_of(slot) if len(values) <= 25 else None
     axis.plot(
-        _epochs(values),
+        curve.places(values),
         values,
         color=color,
         linewidth=2.3,
@@ -148,7 +152,7 @@ def _line(axis: Axes, panel: Panel, curve: Curve, thin: Sequence[Samples], clip:
 
 def _each(axis: Axes, panel: Panel, curve: Curve) -> None:
     for values in _apart(panel, curve):
-        axis.plot(_epochs(values), values, color=curve.color, linewidth=0.9, alpha=0.45)
+        axis.plot(curve.places(values), values, color=curve.color, linewidth=0.9, alpha=0.45)
 
 
 def _apart(panel: Panel, curve: Curve) -> list[Values]:
@@ -169,7 +173,7 @@ def _bands(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
         found = [interval(values) for values in zip(*each, strict=True)]
         lowest = up[0] if panel.log else -math.inf  # a logarithm takes no more
         low, high = [max(one.low, lowest) for one in found], [max(one.high, lowest) for one in found]
-        axis.fill_between(_epochs(low), low, high, color=curve.color, alpha=0.18, linewidth=0, zorder=1)
+        axis.fill_between(curve.places(low), low, high, color=curve.color, alpha=0.18, linewidth=0, zorder=1)
     axis.set_xlim(across)
     axis.set_ylim(up)
 
@@ -182,11 +186,13 @@ def even(each: Sequence[Values]) -> bool:
 def _scale(axis: Axes, panel: Panel, curves: Sequence[Curve], thin: Sequence[Samples], top: float | None) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    epochs = max(len(values) for curve in curves for values in (curve(panel.figure), *curve.each(panel.figure)))
+    lines = [(curve, values) for curve in curves for values in (curve(panel.figure), *curve.each(panel.figure))]
+    places = [place for curve, values in lines for place in curve.places(values)]
     axis.set_title(panel.title, pad=10, y=1.0)
-    axis.set_xlabel("epoch")
-    axis.set_xlim(1, epochs) if epochs > 1 else axis.set_xlim(0.5, 1.5)
-    axis.xaxis.set_major_locator(FixedLocator(epoch_ticks(epochs)))
+    axis.set_xlabel(curves[0].unit)
+    low, high = min(places), max(places)
+    axis.set_xlim(low, high) if high > low else axis.set_xlim(low - 0.5, low + 0.5)
+    axis.xaxis.set_major_locator(FixedLocator(place_ticks(low, high)))
     axis.grid(True, axis="y")
     axis.set_axisbelow(True)
     drawn = [values for curve in curves for values in (curve(panel.figure), *_apart(panel, curve))]
@@ -210,9 +216,10 @@ def _top(panel: Panel, curves: Sequence[Curve]) -> float | None:
     return 1.5 * usual if highest[-1] > 20 * usual > 0 else None
 
 
-def ends(values: Values) -> tuple[int, float] | None:
-    """Return the end of a curve, as (epoch, value): its last finite value. None if it has none."""
-    finite = [(epoch, value) for epoch, value in enumerate(values, 1) if math.isfinite(value)]
+def ends(curve: Curve, values: Values) -> tuple[float, float] | None:
+    """Return the end of a curve, as (epoch or step, value): its last finite value. None if it has none."""
+    places = curve.places(values)
+    finite = [(place, value) for place, value in zip(places, values, strict=True) if math.isfinite(value)]
     return finite[-1] if finite else None
 
 
@@ -225,7 +232,7 @@ def name_lines(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
     found = [
         (_inside(axis, axis.transData.transform(end)), curve)
         for curve in curves
-        if curve.slot is not None and (end := ends(curve(panel.figure))) is not None
+        if curve.slot is not None and (end := ends(curve, curve(panel.figure))) is not None
     ]
     found.sort(key=lambda end: end[0][1])
     names = [wrapped(curve.name, LONGEST_NAME) for _, curve in found]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nnspec.view.axes import Scale, epoch_ticks, is_drawable, tick_text
+from nnspec.view.axes import Scale, is_drawable, place_ticks, tick_text
 from nnspec.view.palette import Samples, dash_of
 from nnspec.view.pictures.labels import spread_out
 from nnspec.view.report.blocks import svg_color, svg_dash
@@ -29,7 +29,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Series:
-    """A value per epoch, with the band around it if there is one."""
+    """A value per epoch or record, with the band around it if there is one."""
 
     name: str
     values: Sequence[float]
@@ -39,6 +39,10 @@ class Series:
     """Validation or test samples; None for training samples."""
     low: Sequence[float] = ()
     high: Sequence[float] = ()
+    places: Sequence[float] = ()
+    """The epoch, or step, of each value; empty if there is one after every epoch."""
+    unit: str = "epoch"
+    """What `places` are: the same for all lines of a chart."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,11 @@ class Name:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing of lines over epochs, in the coordinates of SVG."""
+    """A drawing of lines over epochs or steps, in the coordinates of SVG."""
 
     title: str
+    across: str
+    """What the axis to the right counts."""
     rows: Sequence[Tick]
     columns: Sequence[Tick]
     bands: Sequence[tuple[str, Sequence[Point]]]
@@ -101,38 +107,46 @@ def chart(title: str, series: Sequence[Series], *, log: bool = False, percent: b
         return None
     place = _Placing(
         Scale.around((value for one in drawn for value in one.values), log=log, percent=percent),
-        max(len(one.values) for one in drawn),
+        min(at for one in drawn for at in _places(one)),
+        max(at for one in drawn for at in _places(one)),
     )
     return Chart(
         title,
+        drawn[0].unit,
         [Tick(place.y(value), tick_text(value, percent=percent)) for value in place.scale.ticks(6)],
-        [Tick(place.x(epoch), str(epoch)) for epoch in epoch_ticks(place.epochs)],
+        [Tick(place.x(at), f"{at:,.6g}") for at in place_ticks(place.first, place.last)],
         [(svg_color(one.slot), place.band(one)) for one in drawn if place.has_band(one)],
-        [_line(one, place.points(one.values)) for one in drawn],
-        _names([(one, place.points(one.values)[-1]) for one in drawn if one.samples is None]),
+        [_line(one, place.points(one, one.values)) for one in drawn],
+        _names([(one, place.points(one, one.values)[-1]) for one in drawn if one.samples is None]),
     )
+
+
+def _places(one: Series) -> Sequence[float]:
+    return one.places or range(1, len(one.values) + 1)
 
 
 @dataclass(frozen=True)
 class _Placing:
-    """The mapping from epochs and values to the drawing."""
+    """The mapping from epochs, or steps, and values to the drawing."""
 
     scale: Scale
-    epochs: int
+    first: float
+    last: float
 
-    def x(self, epoch: int) -> float:
-        share = (epoch - 1) / (self.epochs - 1) if self.epochs > 1 else 0.5
+    def x(self, at: float) -> float:
+        share = (at - self.first) / (self.last - self.first) if self.last > self.first else 0.5
         return round(_LEFT + (_RIGHT - _LEFT) * share, 1)
 
     def y(self, value: float) -> float:
         return round(_BOTTOM - (_BOTTOM - _TOP) * self.scale.share(value), 1)
 
-    def points(self, values: Sequence[float]) -> list[Point]:
+    def points(self, one: Series, values: Sequence[float]) -> list[Point]:
+        at = _places(one)
         every = max(1, -(-len(values) // _MOST_POINTS))
         chosen = [i for i in range(len(values)) if i % every == 0 or i == len(values) - 1]
-        drawable = [(self.x(i + 1), self.y(values[i])) for i in chosen if is_drawable(values[i], self.scale.log)]
+        drawable = [(self.x(at[i]), self.y(values[i])) for i in chosen if is_drawable(values[i], self.scale.log)]
         return drawable or [
-            (self.x(i + 1), self.y(value)) for i, value in enumerate(values) if is_drawable(value, self.scale.log)
+            (self.x(at[i]), self.y(value)) for i, value in enumerate(values) if is_drawable(value, self.scale.log)
         ]
 
     @staticmethod
@@ -142,7 +156,7 @@ class _Placing:
     def band(self, one: Series) -> list[Point]:
         """Return the outline of a band. If its lower end is not on the scale, it extends to the axis."""
         low = [max(value, self.scale.low) for value in one.low]
-        return [*self.points(one.high), *reversed(self.points(low))]
+        return [*self.points(one, one.high), *reversed(self.points(one, low))]
 
 
 def _line(one: Series, points: Sequence[Point]) -> Line:

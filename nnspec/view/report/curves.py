@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from nnspec.statistics.significance import interval
@@ -41,7 +42,7 @@ def curves(run: ReportRun) -> Iterator[Block]:
 
 
 def _is_figure(name: str, values: object) -> bool:
-    return isinstance(values, list) and name not in ("seconds", "repeats", "lr")
+    return isinstance(values, list) and name not in ("seconds", "repeats", "lr", "steps", "epochs")
 
 
 def _charts(figure: str, lines: Sequence[Series]) -> Block | None:
@@ -93,7 +94,14 @@ def series(run: ReportRun, lanes: Sequence[str], figure: str) -> Iterator[Series
             samples_of(figure),
             [band.low for band in bands],
             [band.high for band in bands],
+            **_places(run, recorded),
         )
+
+
+def _places(run: ReportRun, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where the values of a lane were measured: in steps if all lanes of the run are, else in epochs."""
+    unit = "step" if all("steps" in curves for curves in run.curves.values()) else "epoch"
+    return {"places": recorded.get(f"{unit}s", ()), "unit": unit}
 
 
 def _floats(values: Sequence[float | None]) -> list[float]:
@@ -120,6 +128,7 @@ def gradients(run: ReportRun) -> Iterator[Block]:
         recorded = run.curves[lane]
         norms = (recorded.get("repeats") or [recorded])[0].get("gradient_norms", {})
         lines = [Series(name, _floats(norms[name]), i) for i, name in enumerate(first_and_last(norms))]
+        lines = [replace(line, **_places(run, recorded)) for line in lines]
         drawn = chart(f"gradient norms of {lane}", lines, log=True)
         if drawn is not None:
             stacks.append(Stack(lane, [Legend.of([(one.name, one.slot) for one in lines]), drawn]))

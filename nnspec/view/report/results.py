@@ -35,13 +35,13 @@ def _lanes(run: ReportRun) -> Table:
     target, lanes, slots = run.summary["common_loss"], run.ranked, run.slots
     figures = list(dict.fromkeys(name for lane in lanes for name in lane["final"]))
     has_status = any(lane["status"] != "done" for lane in lanes)
-    head = ["lane", "optimizer", *["status"] * has_status, "epochs", *(name.replace("_", " ") for name in figures)]
+    head = ["lane", "optimizer", *["status"] * has_status, _unit(lanes), *(name.replace("_", " ") for name in figures)]
     head += ["weights", "time", *([f"to loss {target:g}"] if target is not None else [])]
     rows = []
     for lane in lanes:
         row = [Text(lane["name"], is_name=True, color=svg_color(slots.get(lane["name"]))), lane["optimizer"]]
         row += [Text(lane["status"], "" if lane["status"] == "done" else "no")] * has_status
-        row += [f"{lane['epochs']}/{lane['epochs_asked_for']}", *(_figure(name, lane) for name in figures)]
+        row += [_progress(lane, lanes), *(_figure(name, lane) for name in figures)]
         row += [f"{lane['params']:,}", numbers.seconds(lane["seconds"])]
         if target is not None:
             epoch = lane["epochs_to_common_loss"]
@@ -55,6 +55,16 @@ def _lanes(run: ReportRun) -> Table:
     return Table(head, rows, caption, 2 + has_status)
 
 
+def _unit(lanes: Sequence[Mapping[str, Any]]) -> str:
+    return "steps" if all("steps" in lane for lane in lanes) else "epochs"
+
+
+def _progress(lane: Mapping[str, Any], lanes: Sequence[Mapping[str, Any]]) -> str:
+    """Return the completed epochs or steps of a lane, of those asked for; those of repeats are in their own rows."""
+    unit = _unit(lanes)
+    return f"{lane[unit]:.6g}/{lane[f'{unit}_asked_for']:.6g}"
+
+
 def _figure(name: str, lane: Mapping[str, Any]) -> str:
     interval = lane.get("intervals", {}).get(name)
     half = (interval["high"] - interval["low"]) / 2 if interval and interval["low"] is not None else math.nan
@@ -62,12 +72,9 @@ def _figure(name: str, lane: Mapping[str, Any]) -> str:
 
 
 def _kept(lane: Mapping[str, Any]) -> str:
-    epochs = {one["seed"]: one["kept_epoch"] for one in lane.get("repeats", (lane,)) if "kept_epoch" in one}
-    return (
-        f"weights and figures of {phrases.restored_epochs(epochs, several='repeats' in lane)}, the best"
-        if epochs
-        else ""
-    )
+    unit = "step" if "steps" in lane else "epoch"
+    ends = {one["seed"]: one[f"kept_{unit}"] for one in lane.get("repeats", (lane,)) if "kept_epoch" in one}
+    return f"weights and figures of {phrases.restored(ends, unit, several='repeats' in lane)}, the best" if ends else ""
 
 
 def _sweep(summary: Mapping[str, Any]) -> Iterator[Block]:

@@ -39,7 +39,7 @@ def _lanes(contest: Contest) -> Table:
             entry.run,
             entry.lane,
             str(len(entry.seeds)),
-            f"{entry.epochs}/{entry.epochs_asked_for}",
+            f"{entry.epochs:.6g}/{entry.epochs_asked_for:.6g}",
             *(figure_in_words(entry, figure) for figure in figures),
             f"{entry.params:,}",
             numbers.seconds(entry.seconds),

@@ -70,7 +70,7 @@ class PlainProgress(QuietProgress):
         """A line with the epoch's figures."""
         figures = [f"{name.replace('_', ' ')} {_figure(name, lane.final(name))}" for name in lane.figures]
         figures += [f"lr {lane.rates[-1]:.3g}"] if lane.rates else []
-        _line(self.console, f"{lane.label}: epoch {_epochs(lane)}, {', '.join(figures)}")
+        _line(self.console, f"{lane.label}: {lane.unit} {_progress(lane)}, {', '.join(figures)}")
 
     def lane_ends(self, lane: LaneResult) -> None:
         """Print a line if a lane stopped early or did not finish."""
@@ -103,7 +103,7 @@ class LineProgress(QuietProgress):
 
     def epoch_done(self, lane: LaneResult) -> None:
         """Say how far the lane is."""
-        self._line.show(f"{lane.label}: epoch {_epochs(lane)}, loss {numbers.loss(lane.final('loss'))}")
+        self._line.show(f"{lane.label}: {lane.unit} {_progress(lane)}, loss {numbers.loss(lane.final('loss'))}")
 
     def close(self) -> None:
         """Remove the line."""
@@ -273,9 +273,9 @@ def _classes(result: RunResult, lane: LaneResult) -> Sequence[str]:
 
 def _restored(lane: LaneResult) -> Iterator[str]:
     """Name the epoch of the weights and figures, if it is not the last."""
-    epochs = {one.seed: one.restored_epoch for one in lane.repeats or (lane,) if one.restored_epoch}
-    if epochs:
-        which = phrases.restored_epochs(epochs, several=bool(lane.repeats))
+    ends = {one.seed: one.at(one.restored_epoch) for one in lane.repeats or (lane,) if one.restored_epoch}
+    if ends:
+        which = phrases.restored(ends, lane.unit, several=bool(lane.repeats))
         yield f"– {lane.name} has the weights and figures of {which}, the best"
 
 
@@ -310,7 +310,7 @@ def _lanes(
     columns = [
         Column("lane", [lane.label for lane in lanes], 0, styles=styles),
         Column("runs", [str(len(lane.repeats) or "") for lane in lanes], 7, right=True),
-        Column("epoch", [_epochs(lane) for lane in lanes], 4, right=True),
+        Column(phrases.unit(lanes), [phrases.in_unit(lane, _progress(lane), lanes) for lane in lanes], 4, right=True),
         Column("loss", [numbers.loss(lane.final("loss")) for lane in lanes], 1, right=True),
         Column(
             "curve", [numbers.spark(lane.curve("loss"), lowest, highest) for lane in lanes], 6, styles=_plain(styles)
@@ -343,10 +343,10 @@ def _measured(
             yield Column(f"{samples} {_SHORT.get(name, name.replace('_loss', ' loss'))}", cells, at, right=True)
 
 
-def _epochs(lane: LaneResult) -> str:
-    """`7/20`, or where repeats stopped after different ones `7–9/20`."""
-    done = {len(one.records) for one in lane.counted}
-    return f"{'–'.join(map(str, sorted({min(done), max(done)})))}/{lane.epochs}"
+def _progress(lane: LaneResult) -> str:
+    """`7/20`, or where repeats stopped after different epochs or steps `7–9/20`."""
+    done = {lane.at(len(one.records)) for one in lane.counted}
+    return f"{'–'.join(map(str, sorted({min(done), max(done)})))}/{lane.at(lane.epochs)}"
 
 
 def _plain(styles: Sequence[str]) -> list[str]:

@@ -88,7 +88,7 @@ def _columns(contest: Contest) -> Iterator[Column]:
         yield Column("run", [printable(entry.run) for entry in entries], 0)
     yield Column("lane", [printable(entry.lane) for entry in entries], 0, styles=["bold"] * len(entries))
     yield Column("seeds", [str(len(entry.seeds)) for entry in entries], 6, right=True)
-    yield Column("epoch", [f"{entry.epochs}/{entry.epochs_asked_for}" for entry in entries], 5, right=True)
+    yield Column("epoch", [f"{entry.epochs:.6g}/{entry.epochs_asked_for:.6g}" for entry in entries], 5, right=True)
     for rank, figure in enumerate(shown_figures(entries)):
         best = _best(entries, figure)
         styles = ["bold green" if entry.final.get(figure) == best else "" for entry in entries]

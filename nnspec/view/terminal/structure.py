@@ -8,7 +8,7 @@ from itertools import groupby
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from nnspec.checker.program import Experiment, LayerNode
+from nnspec.checker.program import Experiment, LayerNode, TrainSettings
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine.layers.contract import Shape, shape_in_words
@@ -129,7 +129,7 @@ def _sums(lane: Experiment, layout: Layout, console: Console) -> None:
         ("loss", str(lane.loss)),
         ("data", " or ".join(str(choice.value) for choice in lane.data)),
         ("sample", _sample(lane)),
-        ("train", ", ".join([f"{lane.train.epochs} epochs", f"batch {lane.train.batch}", lane.dtype, *_more(lane)])),
+        ("train", ", ".join([_duration(lane.train), f"batch {lane.train.batch}", lane.dtype, *_more(lane)])),
         ("parameters", _parameters(layout)),
         *((f"  {name}", words) for name, words in _by_layer(layout)),
         *_loaded(lane),
@@ -151,10 +151,16 @@ def _sample(lane: Experiment) -> str:
     return f"{shape_in_words(facts.shape)}{axes}{stored}"
 
 
+def _duration(train: TrainSettings) -> str:
+    return f"{train.epochs} epochs" if train.steps is None else f"{train.steps} steps"
+
+
 def _more(lane: Experiment) -> list[str]:
     """Return the settings of `train` that differ from their defaults, in addition to those always shown."""
     train = [(field, getattr(lane.train, field.name)) for field in fields(lane.train)]
-    others = [(f.name, value) for f, value in train if value != f.default and f.name not in ("epochs", "batch")]
+    others = [
+        (f.name, value) for f, value in train if value != f.default and f.name not in ("epochs", "steps", "batch")
+    ]
     return [f"{name} {_in_words(value)}" for name, value in others]
 
 
@@ -218,7 +224,8 @@ def _lane_record(lane: Experiment, layout: Layout) -> dict[str, Any]:
         "loss": str(lane.loss),
         "data": [str(choice.value) for choice in lane.data],
         "sample": {"shape": list(lane.facts.shape), "axes": list(lane.facts.axes)},
-        "epochs": lane.train.epochs,
+        "epochs": lane.length.epochs,
+        **({} if lane.train.steps is None else {"steps": lane.train.steps}),
         "batch": lane.train.batch,
         "layers": [_layer_record(node) for node in lane.layers],
         "params": layout.params,

@@ -30,7 +30,7 @@ class Ticker(Silent):
 
     def epoch_done(self, lane: LaneResult) -> None:
         """Say which epoch is done."""
-        self._show(f"{lane.label}: epoch {len(lane.records)}/{lane.epochs}")
+        self._show(f"{lane.label}: {lane.unit} {lane.at(len(lane.records))}/{lane.at(lane.epochs)}")
 
     def _show(self, text: str) -> None:
         if self._on and time.monotonic() - self._last >= _SECONDS:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from nnspec.errors import some_of
 from nnspec.results.data_use import DataUse
+from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult, Verdict
 
 __all__ = [
     "compiled_in_words",
     "compiling",
     "data_in_words",
-    "restored_epochs",
+    "in_unit",
+    "restored",
     "seeds",
     "seeds_in_words",
     "stand_in",
+    "unit",
     "verdict",
 ]
 
@@ -56,10 +59,22 @@ def compiling(kernels: int) -> str:
     return f"compiling {kernels} {'kernels' if kernels > 1 else 'kernel'}"
 
 
-def restored_epochs(restored: Mapping[int, int], *, several: bool) -> str:
-    """Return the restored epoch of each seed, with the seeds if there are `several`: `epochs 2, 3 (seeds 0, 1)`."""
-    epochs = f"epoch{'s' if len(restored) > 1 else ''} {', '.join(map(str, restored.values()))}"
-    return f"{epochs} (seed{'s' if len(restored) > 1 else ''} {', '.join(map(str, restored))})" if several else epochs
+def restored(ends: Mapping[int, int], unit: str, *, several: bool) -> str:
+    """Return the restored epoch, or step, of each seed, with the seeds if there are `several`: `epochs 2, 3 (seeds 0,
+    1)`.
+    """
+    which = f"{unit}{'s' if len(ends) > 1 else ''} {', '.join(map(str, ends.values()))}"
+    return f"{which} (seed{'s' if len(ends) > 1 else ''} {', '.join(map(str, ends))})" if several else which
+
+
+def unit(lanes: Sequence[LaneResult]) -> str:
+    """Return what a column of the progress of lanes counts: `step` if all are measured by steps, else `epoch`."""
+    return "step" if lanes and all(lane.length is not None for lane in lanes) else "epoch"
+
+
+def in_unit(lane: LaneResult, progress: str, lanes: Sequence[LaneResult]) -> str:
+    """Return the progress of a lane, with its unit if that is not the one of the column."""
+    return progress if lane.unit == unit(lanes) else f"{progress} {lane.unit}s"
 
 
 def compiled_in_words(record: Mapping[str, Any] | None) -> str:
