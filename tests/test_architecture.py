@@ -165,6 +165,7 @@ ROWS: list[tuple[str, set[str], str]] = [
             "files",
             "records",
             "results",
+            "semantics",
             "text",
             "_version",
         },

@@ -13,9 +13,12 @@ from tiny_spec import compiled, spec
 import nnspec
 from nnspec import runs
 from nnspec.checker import check
+from nnspec.compiler.preparing import preparation_in_words
 from nnspec.compiler.scaling import Standardiser, scaling, target_scaling
-from nnspec.data.source import Dataset, Facts, Split
+from nnspec.data.scopes import Row, ScopeFault, scopes
+from nnspec.data.source import Dataset, Facts, Field, Split
 from nnspec.diagnostics import Source
+from nnspec.engine.scalers import Standard
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -215,3 +218,54 @@ def test_robust_scaling_refuses_weights(tmp_path: Path) -> None:
     data = f'NPZ("{(tmp_path / "d.npz").as_posix()}")'
     found = check(Source("s.nn", spec("Linear(1)", loss="MSE", data=data, train="standardise = robust"))).diagnostics
     assert any("cannot learn from samples with weights" in each.message for each in found)
+
+
+def test_rules_apply_to_named_inputs_and_never_to_ids(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(5, 2, (30, 3)), rng.normal(50, 9, (30, 4))
+    np.savez(tmp_path / "two.npz", left_train=left, right_train=right, y_train=rng.normal(size=30))
+    data = f'NPZ("{(tmp_path / "two.npz").as_posix()}", inputs=["left", "right"], test=0)'
+    model = "concat { a { from(left) } b { from(right) } }; Linear(1)"
+    text = spec(model, loss="MSE", data=data, train='standardise = min_max(columns=["right"], per=all)')
+    (lane,) = compiled(text).program.lanes
+    shift, scale = scaling(lane.data[0].source.load(None), np.arange(30), lane.train.scalers)
+    np.testing.assert_allclose(shift, [0, 0, 0, *[right.min()] * 4])
+    np.testing.assert_allclose(scale, [1, 1, 1, *[np.ptp(right)] * 4])
+    found = check(Source("s.nn", text.replace('["right"]', '["rihgt"]'))).diagnostics
+    assert [each.help for each in found if each.severity == "error"] == ["did you mean `right`?"]
+    ids = Field("film", 0, 2, (2,), tokens=9)
+    row = Row("sample", (ids, Field("size", 2, 4, (2,))), ())
+    assert [field.name for field in scopes([Standard()], row)[0].fields] == ["size"]
+    with pytest.raises(ScopeFault, match="`film` holds ids, which are never scaled"):
+        scopes([Standard(columns=("film",))], row)
+
+
+def test_show_says_what_happens_to_samples_in_order(table: Path) -> None:
+    text = of_table(table, 'standardise = standard(columns=["age", "kind"]); augment = noise(0.1)')
+    (lane,) = compiled(text).program.lanes
+    assert preparation_in_words(lane) == (
+        'standard(columns=["age", "kind"]) scales `age`, `kind`; the rest stays as it is',
+        "in training: noise(0.1)",
+    )
+    images = spec(train="standardise = fixed(0.5, 0.2); augment = [cutout(4), flip, mixup]")
+    (lane,) = compiled(images).program.lanes
+    assert preparation_in_words(lane) == (
+        "bytes are divided by 255",
+        "in training: flip, mixup",
+        "fixed(0.5, 0.2) scales all 784 features alike",
+        "in training: cutout(4)",
+    )
+
+
+@pytest.mark.parametrize(("file", "to"), [("net.py", "numpy"), ("net.c", "c")])
+def test_what_is_exported_scales_likewise(file: str, to: str, tmp_path: Path) -> None:
+    train = "epochs = 1; batch = 16; standardise = robust(per=channel); augment = [cutout(5), mixup]"
+    (tmp_path / "s.nn").write_text(spec("Conv2D(3, 5, stride=3); ReLU; Flatten; Linear(10)", train=train))
+    nnspec.run(tmp_path / "s.nn", out=tmp_path / "out")
+    # Exporting runs the file, and compares all layers.
+    done = runs.export(tmp_path / "out", tmp_path / file, to=to)
+    assert done.certificate.preparation == (
+        "stored numbers are divided by 255",
+        "features are scaled by robust(per=channel)",
+    )
+    assert done.certificate.verified

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, TrainSettings
 from nnspec.compiler.scaling import Standardiser, scaling
+from nnspec.data.scopes import Scope, row_of_samples, scopes
 from nnspec.data.source import DataError, Dataset
 from nnspec.data.splitting import in_turns
 from nnspec.engine._numpy import np
@@ -18,13 +19,14 @@ from nnspec.engine.losses.mixed import Mixture
 from nnspec.engine.random import Stream, stream
 from nnspec.engine.validation import Validation
 from nnspec.engine.work import Borrower
+from nnspec.errors import some_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnspec.engine.losses import Loss
 
-__all__ = ["Preparation", "divide", "learned_by_loss"]
+__all__ = ["Preparation", "divide", "learned_by_loss", "preparation_in_words"]
 
 
 def divide(train: TrainSettings, seed: int, labels: NDArray[Any], given: int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -131,3 +133,36 @@ class Preparation:
                 self._mixture.share, self._mixture.order = augmentation.mix(samples, rng, work)
             else:
                 augmentation.apply(samples, rng, work)
+
+
+def preparation_in_words(experiment: Experiment) -> tuple[str, ...]:
+    """Say what happens to samples before they enter the network, in order; () if nothing does."""
+    train, facts, source = experiment.train, experiment.facts, experiment.data[0].source
+    steps: list[str] = []
+    divisor = getattr(source, "divisor", None)
+    if divisor is not None and divisor != 1:
+        steps.append(f"stored numbers are divided by {divisor:g}")
+    elif facts.stored == "uint8" and not facts.tokens:
+        steps.append("bytes are divided by 255")
+    steps += _in_training(train, blurs=False)
+    found = scopes(train.scalers, row_of_samples(facts))
+    steps += [f"{scope.rule.in_spec()} scales {_scope_in_words(scope)}" for scope in found]
+    if found and sum(scope.size for scope in found) < facts.features:
+        steps[-1] += "; the rest stays as it is"
+    if train.target == "input":
+        steps.append("the sample is its own target")
+    return (*steps, *_in_training(train, blurs=True))
+
+
+def _in_training(train: TrainSettings, *, blurs: bool) -> list[str]:
+    found = [augmentation.in_spec() for augmentation in train.augmentations if augmentation.blurs == blurs]
+    return [f"in training: {', '.join(found)}"] if found else []
+
+
+def _scope_in_words(scope: Scope) -> str:
+    """Say which numbers a rule scales, and which of them share a scale."""
+    names = [f"`{field.name}`" for field in scope.fields if field.name]
+    which = some_of(names, 8) if names else f"all {scope.size:,} features"
+    if scope.per == "channel":
+        return f"{which}, per channel ({scope.groups:,})"
+    return which if scope.per == "feature" or scope.size == 1 else f"{which} alike"

@@ -476,8 +476,8 @@ def written(value: object) -> str:
         return f'"{value.written}"'
     if value is None or isinstance(value, bool):
         return str(value).lower()
-    if value == ():
-        return "[]"
+    if isinstance(value, (tuple, list)) and (not value or any(isinstance(each, str) for each in value)):
+        return f"[{', '.join(map(written, value))}]"
     if type(value) is str:
         return f'"{value}"'
     return repr(value).replace("e-0", "e-") if isinstance(value, float) else repr(value)

@@ -32,6 +32,7 @@ from nnspec.files import output, read_limited, utf8
 from nnspec.records.folder import OutputError
 from nnspec.records.saved import SavedRun
 from nnspec.results.predictor import Predictor
+from nnspec.semantics.meaning import in_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,7 +120,9 @@ def certificate_of(
     if use.divisor != 1:
         preparation.append(f"stored numbers are divided by {use.divisor:g}")
     if "input.mean" in arrays:
-        preparation.append("each feature is standardised with the mean and deviation of the training data")
+        rule = manifest.meaning.lanes.get(lane, {}).get("train.standardise", True)
+        standard = "each feature is standardised with the mean and deviation of the training data"
+        preparation.append(standard if rule is True else f"features are scaled by {in_words(rule)}")
     if "target.mean" in arrays:
         preparation.append("outputs are converted back to the unit of the targets")
     return Certificate(

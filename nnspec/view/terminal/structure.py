@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, LayerNode, TrainSettings
 from nnspec.compiler.layout import Layout
+from nnspec.compiler.preparing import preparation_in_words
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine.layers.contract import Shape, shape_in_words
 from nnspec.engine.parameter import Segment
@@ -129,6 +130,7 @@ def _sums(lane: Experiment, layout: Layout, console: Console) -> None:
         ("loss", str(lane.loss)),
         ("data", " or ".join(str(choice.value) for choice in lane.data)),
         ("sample", _sample(lane)),
+        *zip(("preparation", *[""] * 99), preparation_in_words(lane), strict=False),
         ("train", ", ".join([_duration(lane.train), f"batch {lane.train.batch}", lane.dtype, *_more(lane)])),
         ("parameters", _parameters(layout)),
         *((f"  {name}", words) for name, words in _by_layer(layout)),
@@ -224,6 +226,7 @@ def _lane_record(lane: Experiment, layout: Layout) -> dict[str, Any]:
         "loss": str(lane.loss),
         "data": [str(choice.value) for choice in lane.data],
         "sample": {"shape": list(lane.facts.shape), "axes": list(lane.facts.axes)},
+        "preparation": list(preparation_in_words(lane)),
         "epochs": lane.length.epochs,
         **({} if lane.train.steps is None else {"steps": lane.train.steps}),
         "batch": lane.train.batch,
