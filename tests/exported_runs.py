@@ -99,6 +99,16 @@ CHAINS = {
         " GlobalAvgPool; concat { a { } b { from(p) } }; Linear(10)",
         {},
     ),
+    "channels": (
+        "ZeroPad(2); Conv2D(8, 5, stride=3); GroupNorm(2, eps=0.1); GLU; InstanceNorm(eps=0.1); Scale(0.5, bias=true);"
+        " UnitNorm(0.5); Cropping([1, 2]); SpatialDropout; GaussianNoise(0.2); ZeroPad([0, 1, 2, 0]);"
+        " GroupNorm(4, eps=0.1, affine=false); InstanceNorm(eps=0.1, affine=true); Scale; concat { a { GlobalMaxPool }"
+        " b { Patches([3, 4]); SpatialDropout(0.1); ClassToken; ZeroPad([1, 0]); Cropping([0, 1]); UnitNorm(0.5); GLU;"
+        " GroupNorm(3); Select(-2) } c { Reshape([16, -1]); Scale(2, bias=true); InstanceNorm; GlobalMaxPool } };"
+        " RepeatVector(3); Scale; Select(0); GroupNorm(2); Linear(12); UnitNorm(0.1); GLU; Linear(10)",
+        {},
+    ),
+    "ids": ("OneHot; LSTM(4); Linear(data.classes)", {"data": 'Text("letters.txt", context=6, stride=3)'}),
     "hinge": ("Linear(10)", {"loss": "Hinge"}),
     "sampled": ("Linear(8); Sample(kl=0.01); Linear(10)", {}),
     "softmax": ("Linear(10); LogSoftmax", {"loss": "NLL"}),
@@ -137,6 +147,7 @@ def chain_of(name: str, dtype: str) -> Path:
     """Train one of the CHAINS in a few steps; return the folder of the run."""
     model, more = CHAINS[name]
     path = Path(_SHELF.name, f"{name}_{dtype}.nn")
+    path.with_name("letters.txt").write_text("the quick brown fox jumps over the lazy dog. " * 8)
     path.write_text(spec(model, **{"optimizer": "Adam(lr=0.003)", "more": f"dtype = {dtype}", **more}))
     run(path, out=path.with_suffix(""))
     return path.with_suffix("")

@@ -186,6 +186,11 @@ PEEPS = {
     "ConvTranspose1D(8, 3, padding=1)": "ConvTranspose1D(8, 1)",
     "Upsample(2, mode=bilinear); Resize(6)": "Upsample(1); Resize(6)",
     "Transpose; Linear(6); Transpose": "",
+    "GroupNorm(2)": "LayerNorm",
+    "InstanceNorm": "",
+    "Cropping([1, 0]); ZeroPad([0, 1])": "ZeroPad([1, 0]); Cropping([0, 1])",
+    "GlobalMaxPool; RepeatVector(6)": "",
+    "Select(-1); RepeatVector(6)": "ClassToken; Cropping([0, 1])",
 }
 BLIND = [
     "LSTM(8)", "Conv1D(8, 1)", "Conv1D(8, 3, padding=causal, dilation=2)", "RMSNorm", "PositionalEmbedding; GELU",

@@ -92,10 +92,12 @@ def test_the_specs_are_all_there() -> None:
 
 UNKNOWN_TO_ONNXRUNTIME = {
     "activations": {"ELU", "GELU", "HardSigmoid", "HardSwish", "LeakyReLU", "Mish", "PReLU", "SELU", "Softplus"},
-    "sequences": {"AvgPool", "Conv1D", "PReLU", "RNN"},
-    "states": {"Conv1D", "RNN"},
+    "states": {"Conv1D", "GRU", "LSTM", "RNN"},
+    "ids": {"LSTM"},
+    "sequences": {"AvgPool", "Conv1D", "GRU", "LSTM", "PReLU", "RNN"},
     "images": {"AvgPool", "Conv2D", "PReLU"},
     "joins": {"Conv2D"},
+    "channels": {"Conv2D"},
     "resolutions": {"Conv2D", "ConvTranspose1D", "ConvTranspose2D"},
 }
 """Layers that onnxruntime does not have in float64."""

@@ -312,7 +312,7 @@ class Plan:
         first, most = self.full_network.layers[0], self.dataset.facts.tokens
         if isinstance(first, Layer) and type(first).looks_up:
             splits = [split.x for split in (self.dataset.train, self.dataset.test) if split.x.size]
-            rows = len(first.parameters()[next(iter(first.parameters()))].data)
+            rows = getattr(first, first.looks_up)
             first.trusts_ids = all(x.min() >= 0 and x.max() < min(rows, most or rows) for x in splits)
 
     def release(self) -> None:

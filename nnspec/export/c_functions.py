@@ -225,6 +225,76 @@ static void means(const real *x, real *y, int blocks, int features, int inner)
     }
 }
 """,
+    "maxima": """
+/* The largest number of each feature or channel. */
+static void maxima(const real *x, real *y, int blocks, int features, int inner)
+{
+    for (int f = 0; f < features; f++) {
+        real most = -INFINITY;
+        for (int t = 0; t < blocks; t++)
+            for (int i = 0; i < inner; i++) {
+                real v = x[((long)t * features + f) * inner + i];
+                if (!(v <= most)) most = v;
+            }
+        y[f] = most;
+    }
+}
+""",
+    "scale": """
+/* x times w plus b of each feature or channel. */
+static void scale(const real *x, const real *w, const real *b, real *y, int blocks, int features, int inner)
+{
+    for (int t = 0; t < blocks; t++)
+        for (int f = 0; f < features; f++)
+            for (int i = 0; i < inner; i++, x++) *y++ = *x * w[f] + (b ? b[f] : 0);
+}
+""",
+    "glu": """
+/* The first half of the features or channels, times the sigmoid of the second. */
+static void glu(const real *x, real *y, int blocks, int features, int inner)
+{
+    int half = features / 2 * inner;
+    for (int t = 0; t < blocks; t++, x += 2 * half)
+        for (int i = 0; i < half; i++) *y++ = x[i] * (0.5@ * tanh@(0.5@ * x[half + i]) + 0.5@);
+}
+""",
+    "unit_norm": """
+/* x over its norm along the features or channels. */
+static void unit_norm(const real *x, real *y, int blocks, int features, int inner, real eps)
+{
+    for (int t = 0; t < blocks; t++, x += features * inner, y += features * inner)
+        for (int i = 0; i < inner; i++) {
+            double square = 0;
+            for (int f = 0; f < features; f++) square += (double)x[f * inner + i] * x[f * inner + i];
+            double norm = sqrt(square) > eps ? sqrt(square) : eps;
+            for (int f = 0; f < features; f++) y[f * inner + i] = (real)(x[f * inner + i] / norm);
+        }
+}
+""",
+    "group_norm": """
+/* Mean 0 and mean square 1 of each group of channels over all places, then scale and shift of each channel. */
+static void group_norm(const real *x, const real *w, const real *b, real *y, int blocks, int channels, int inner,
+                       int groups, real eps)
+{
+    int each = channels / groups;
+    long n = (long)blocks * each * inner;
+    for (int g = 0; g < groups; g++) {
+        double mean = 0, square = 0;
+        for (int pass = 0; pass < 3; pass++) {
+            double factor = 1 / sqrt(square / n + eps);
+            for (int t = 0; t < blocks; t++)
+                for (int c = g * each; c < (g + 1) * each; c++)
+                    for (int i = 0; i < inner; i++) {
+                        long at = ((long)t * channels + c) * inner + i;
+                        if (pass == 0) mean += x[at];
+                        else if (pass == 1) square += (x[at] - mean) * (x[at] - mean);
+                        else y[at] = (real)((x[at] - mean) * factor) * (w ? w[c] : 1) + (b ? b[c] : 0);
+                    }
+            if (pass == 0) mean /= n;
+        }
+    }
+}
+""",
     "affine": """
 /* (x - mean) * factor + shift of each feature or channel. */
 static void affine(const real *x, const real *mean, const real *factor, const real *shift, real *y, int blocks,

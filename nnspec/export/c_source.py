@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Shape, feature_axis
+from nnspec.engine.layers.contract import Shape
 from nnspec.export.c_functions import functions_used
 from nnspec.export.certificate import Certificate
 from nnspec.export.names import Identifiers, c_comment, c_string, identifier
-from nnspec.export.program import Op, Program, Value
+from nnspec.export.program import Op, Program, Value, along
 from nnspec.export.python_text import key_of
 from nnspec.export.runtimes import Missing, Runtime, Values, process
 from nnspec.export.target import Artefact, Target
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["RUNTIMES", "TARGET", "certificate_text"]
 
 _TYPES = {"float32": "float", "float64": "double", "int64": "int64_t"}
-_ALIASES = frozenset(("reshape", "Flatten", "Reshape", "Dropout"))
+_ALIASES = frozenset(("reshape", "Flatten", "Reshape", "Dropout", "SpatialDropout", "GaussianNoise"))
 """Operations that do nothing to memory."""
 FLAGS = ("-std=c99", "-Wall", "-Werror", "-ffp-contract=off", "-O2")
 
@@ -46,6 +46,11 @@ _FORMULAS = {
     "Tanh": "tanh@(v)",
     "HardSigmoid": "v <= -3 ? 0 : v >= 3 ? 1 : v / 6 + 0.5@",
     "HardSwish": "v <= -3 ? 0 : v >= 3 ? v : v * (v / 6 + 0.5@)",
+    "HardTanh": "v < {min_val} ? {min_val} : v > {max_val} ? {max_val} : v",
+    "ReLU6": "v < 0 ? 0 : v > 6 ? 6 : v",
+    "SoftSign": "v / (1 + fabs@(v))",
+    "LogSigmoid": "(v < 0 ? v : 0) - log1p@(exp@(-fabs@(v)))",
+    "CELU": "v > 0 ? v : {alpha} * expm1@(v / {alpha})",
     "ELU": "v > 0 ? v : {alpha} * expm1@(v)",
     "SELU": "{scale} * (v > 0 ? v : {alpha} * expm1@(v))",
     "GELU": "0.5@ * v * erfc@(-0.70710678118654752@ * v)",
@@ -180,13 +185,6 @@ def _literal(value: float, kind: str) -> str:
     return f"{text}f" if kind == "float" else text
 
 
-def _along(shape: Shape) -> tuple[int, int, int]:
-    """Return how many blocks a sample has, how many features or channels a block has, and how many numbers each of
-    these: a sequence has a block for each place."""
-    axis = feature_axis(shape)
-    return prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
-
-
 def _loop(count: int, body: str) -> list[str]:
     return [f"for (int i = 0; i < {count}; i++) {body}"]
 
@@ -306,7 +304,7 @@ def _place(shape: Shape, letters: str) -> str:
 
 
 def _compare(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
-    words = [*reads, y, *_along(op.incoming)]
+    words = [*reads, y, *along(op.incoming)]
     if op.kind == "distance":
         return [f"distances({', '.join(map(str, words))});"]
     return [f"dots({', '.join(map(str, words))}, {int(op.arguments['normalise'])});"]
@@ -318,10 +316,10 @@ def _first(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
 
 
 def _concat(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
-    blocks, features, inner = _along(op.writes.shape)
+    blocks, features, inner = along(op.writes.shape)
     lines, start = [], 0
     for value, read in zip(op.reads, reads, strict=True):
-        width = _along(value.shape)[1] * inner
+        width = along(value.shape)[1] * inner
         copy = f"memcpy({y} + {start} + t * {features * inner}, {read} + t * {width}, {width} * sizeof *({y}));"
         lines.append(f"for (int t = 0; t < {blocks}; t++) {copy}")
         start += width
@@ -408,12 +406,67 @@ def _embedding(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
     ]
 
 
+def _one_hot(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    count = int(op.arguments["num_classes"])
+    return [
+        f"for (int t = 0; t < {op.reads[0].numbers}; t++) {{",
+        f"    double id = rint((double)({reads[0]})[t]);",
+        f"    if (!(id >= 0 && id < {count})) return 1;",
+        f"    for (int i = 0; i < {count}; i++) ({y})[t * {count} + i] = i == (int)id;",
+        "}",
+    ]
+
+
+def _class_token(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    (places, width), weight = op.incoming, c.weight(op, "weight")
+    return [
+        f"memcpy({y}, {weight}, {width} * sizeof *({y}));",
+        f"memcpy({y} + {width}, {reads[0]}, {places * width} * sizeof *({y}));",
+    ]
+
+
+def _repeat_vector(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    length, width = op.writes.shape
+    return [f"for (int t = 0; t < {length}; t++) memcpy({y} + t * {width}, {reads[0]}, {width} * sizeof *({y}));"]
+
+
+def _select(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    (places, width), index = op.incoming, int(op.arguments["index"])
+    return [f"memcpy({y}, {reads[0]} + {index % places * width}, {width} * sizeof *({y}));"]
+
+
+def _frame(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    """Copy what both have, row by row."""
+    larger, smaller = (op.writes.shape, op.incoming) if op.kind == "ZeroPad" else (op.incoming, op.writes.shape)
+    frame = [before for before, _ in op.frame]
+    if len(larger) == 2:  # a sequence is an image of one row whose columns are runs
+        larger, smaller = (1, 1, prod(larger)), (1, 1, prod(smaller))
+        frame = [0, 0, frame[0] * op.incoming[1]]
+    (_, height, width), (channels, rows, columns) = larger, smaller
+    large = f"(c * {height} + {frame[1]} + i) * {width} + {frame[2]}"
+    small = f"(c * {rows} + i) * {columns}"
+    to, source = (large, small) if op.kind == "ZeroPad" else (small, large)
+    clear = [f"memset({y}, 0, {op.writes.numbers} * sizeof *({y}));"] if op.kind == "ZeroPad" else []
+    copy = f"memcpy({y} + {to}, {reads[0]} + {source}, {columns} * sizeof *({y}));"
+    return [*clear, f"for (int c = 0; c < {channels}; c++)", f"    for (int i = 0; i < {rows}; i++) {copy}"]
+
+
+def _group_norm(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    groups = int(op.arguments.get("num_groups", op.arguments["num_channels"]))
+    words = [reads[0], c.weight(op, "weight"), c.weight(op, "bias"), y, *along(op.incoming), groups]
+    return [f"group_norm({', '.join(map(str, words))}, {c.number(op.arguments['eps'])});"]
+
+
+def _unit_norm(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    return [f"unit_norm({', '.join(map(str, [reads[0], y, *along(op.incoming)]))}, {c.number(op.arguments['eps'])});"]
+
+
 def _batch_norm(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
     mean, var = op.weights["running_mean"], op.weights["running_var"].astype(np.float64)
     scale, shift = op.weights.get("weight", np.ones_like(mean)), op.weights.get("bias", np.zeros_like(mean))
     factor = (scale / np.sqrt(var + op.arguments["eps"])).astype(mean.dtype)
     arrays = [c.weight(op, name, array) for name, array in (("mean", mean), ("factor", factor), ("shift", shift))]
-    return [f"affine({', '.join(map(str, [reads[0], *arrays, y, *_along(op.incoming)]))});"]
+    return [f"affine({', '.join(map(str, [reads[0], *arrays, y, *along(op.incoming)]))});"]
 
 
 def _row_norm(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
@@ -424,7 +477,7 @@ def _row_norm(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
 
 
 def _prelu(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
-    blocks, features, inner = _along(op.incoming)
+    blocks, features, inner = along(op.incoming)
     step = int(op.weights["weight"].size > 1)
     words = [reads[0], c.weight(op, "weight"), y, blocks, features, inner, step]
     return [f"prelu({', '.join(map(str, words))});"]
@@ -453,6 +506,10 @@ _EMIT: Mapping[str, Emit] = {
     "distance": _compare,
     "concat": _concat,
     **dict.fromkeys(("Transpose", "Patches", "PixelShuffle", "PixelUnshuffle"), _permute),
+    "RepeatVector": _repeat_vector,
+    "Select": _select,
+    "ZeroPad": _frame,
+    "Cropping": _frame,
     "Upsample": _resample,
     "Resize": _resample,
     "Sample": _first,
@@ -468,18 +525,26 @@ _EMIT: Mapping[str, Emit] = {
     "GRU": _recurrent,
     # look-up
     "Embedding": _embedding,
+    "OneHot": _one_hot,
+    "ClassToken": _class_token,
     "PositionalEmbedding": _by_number("{x} + {table}"),
     "SinusoidalPositions": _by_number("{x} + {table}"),
     # pools
     "MaxPool": _call("max_pool", _planes, _windows),
     "AvgPool": _call("avg_pool", _planes, _windows),
-    "GlobalAvgPool": _call("means", lambda op: _along(op.incoming)),
+    "GlobalAvgPool": _call("means", lambda op: along(op.incoming)),
+    "GlobalMaxPool": _call("maxima", lambda op: along(op.incoming)),
     # normalisation
     "BatchNorm": _batch_norm,
     "LayerNorm": _row_norm,
     "RMSNorm": _row_norm,
-    "Softmax": _call("softmax", lambda op: _along(op.incoming)),
-    "LogSoftmax": _call("log_softmax", lambda op: _along(op.incoming)),
+    "GroupNorm": _group_norm,
+    "InstanceNorm": _group_norm,
+    "UnitNorm": _unit_norm,
+    "Scale": _call("scale", lambda op: along(op.incoming), weights=("weight", "bias")),
+    "GLU": _call("glu", lambda op: along(op.incoming)),
+    "Softmax": _call("softmax", lambda op: along(op.incoming)),
+    "LogSoftmax": _call("log_softmax", lambda op: along(op.incoming)),
     "PReLU": _prelu,
 }
 

@@ -11,7 +11,7 @@ from nnspec.engine.layers.contract import feature_axis
 from nnspec.engine.layers.products import EPS_COSINE, EPS_DISTANCE
 from nnspec.export.certificate import Certificate
 from nnspec.export.names import python_string
-from nnspec.export.program import Op, Program
+from nnspec.export.program import Op, Program, along
 from nnspec.export.python_text import certificate_line, header, key_of, lines_of, state, statements
 from nnspec.export.target import Artefact, Target
 
@@ -120,6 +120,35 @@ def _distance(op: Op, reads: Sequence[str]) -> str:
     return f"np.sqrt((({reads[0]} - {reads[1]} + {EPS_DISTANCE!r}) ** 2).sum(axis={axis}, keepdims=True))"
 
 
+def _glu(op: Op, reads: Sequence[str]) -> str:
+    axis = _features(op)
+    return f"_glu({reads[0]}, axis={axis})"
+
+
+def _group_norm(op: Op, reads: Sequence[str]) -> str:
+    groups = op.arguments.get("num_groups", op.arguments["num_channels"])
+    blocks, channels, inner = along(op.incoming)
+    shape = (-1, blocks, groups, channels // groups, inner)
+    text = f"_layer_norm({reads[0]}.reshape{shape}, {op.arguments['eps']!r}, (1, 3, 4)).reshape{(-1, *op.incoming)}"
+    return f"{text} * {_beside(op, 'weight')} + {_beside(op, 'bias')}" if "weight" in op.weights else text
+
+
+def _scale(op: Op, reads: Sequence[str]) -> str:
+    text = f"{reads[0]} * {_beside(op, 'weight')}"
+    return f"{text} + {_beside(op, 'bias')}" if "bias" in op.weights else text
+
+
+def _unit_norm(op: Op, reads: Sequence[str]) -> str:
+    return f"_unit_norm({reads[0]}, {op.arguments['eps']!r}, axis={_features(op)})"
+
+
+def _frame(op: Op, reads: Sequence[str]) -> str:
+    if op.kind == "ZeroPad":
+        return f"np.pad({reads[0]}, {((0, 0), *op.frame)})"
+    ends = zip(op.frame, op.incoming, strict=True)
+    return f"{reads[0]}[:, {', '.join(f'{before}:{extent - after}' for (before, after), extent in ends)}]"
+
+
 def _prelu(op: Op, reads: Sequence[str]) -> str:
     return f"np.maximum({reads[0]}, 0) + {_beside(op, 'weight')} * np.minimum({reads[0]}, 0)"
 
@@ -182,8 +211,8 @@ def _gelu(op: Op, reads: Sequence[str]) -> str:
     return f"{'_gelu_tanh' if op.arguments['approximate'] == 'tanh' else '_gelu'}({reads[0]})"
 
 
-def _over_places(op: Op, reads: Sequence[str]) -> str:
-    return f"{reads[0]}.mean(axis={1 if len(op.incoming) == 2 else (2, 3)})"
+def _over_places(function: str) -> Callable[[Op, Sequence[str]], str]:
+    return lambda op, reads: f"{reads[0]}.{function}(axis={1 if len(op.incoming) == 2 else (2, 3)})"
 
 
 def _elu(op: Op, reads: Sequence[str]) -> str:
@@ -215,7 +244,11 @@ _EMIT: Mapping[str, Callable[[Op, Sequence[str]], str]] = {
     # shapes
     "Flatten": _shape,
     "Reshape": _shape,
-    "Dropout": lambda op, reads: reads[0],
+    **dict.fromkeys(("Dropout", "SpatialDropout", "GaussianNoise"), lambda op, reads: reads[0]),
+    "RepeatVector": lambda op, reads: f"{reads[0]}[:, None].repeat({op.arguments['length']}, axis=1)",
+    "Select": lambda op, reads: f"{reads[0]}[:, {op.arguments['index']}]",
+    "ZeroPad": _frame,
+    "Cropping": _frame,
     **dict.fromkeys(("Transpose", "Patches", "PixelShuffle", "PixelUnshuffle"), _permute),
     "Upsample": _resample,
     "Resize": _resample,
@@ -234,16 +267,26 @@ _EMIT: Mapping[str, Callable[[Op, Sequence[str]], str]] = {
     "GRU": _recurrent,
     # look-up
     "Embedding": _call("_embedding", ("weight",)),
+    "OneHot": lambda op, reads: (
+        f"_embedding({reads[0]}, np.eye({op.arguments['num_classes']}, dtype=np.{op.writes.dtype}))"
+    ),
+    "ClassToken": _call("_class_token", ("weight",)),
     "PositionalEmbedding": _formula("{x} + {table}"),
     "SinusoidalPositions": _formula("{x} + {table}"),
     # pools
     "MaxPool": lambda op, reads: _windows(op, "_max_pool", reads),
     "AvgPool": lambda op, reads: _windows(op, "_avg_pool", reads),
-    "GlobalAvgPool": _over_places,
+    "GlobalAvgPool": _over_places("mean"),
+    "GlobalMaxPool": _over_places("max"),
     # normalisation
     "BatchNorm": _batch_norm,
     "LayerNorm": _row_norm,
     "RMSNorm": _row_norm,
+    "GroupNorm": _group_norm,
+    "InstanceNorm": _group_norm,
+    "UnitNorm": _unit_norm,
+    "Scale": _scale,
+    "GLU": _glu,
     "Softmax": _along_features("_softmax"),
     "LogSoftmax": _along_features("_log_softmax"),
     # number by number
@@ -252,6 +295,11 @@ _EMIT: Mapping[str, Callable[[Op, Sequence[str]], str]] = {
     "Sigmoid": _formula("_sigmoid({x})"),
     "Tanh": _formula("np.tanh({x})"),
     "HardSigmoid": _formula("np.clip({x} / 6 + 0.5, 0, 1)"),
+    "HardTanh": _formula("np.clip({x}, {min_val}, {max_val})"),
+    "ReLU6": _formula("np.clip({x}, 0, 6)"),
+    "SoftSign": _formula("{x} / (1 + np.abs({x}))"),
+    "LogSigmoid": _formula("np.minimum({x}, 0) - np.log1p(np.exp(-np.abs({x})))"),
+    "CELU": _formula("np.maximum({x}, 0) + {alpha} * np.expm1(np.minimum({x}, 0) / {alpha})"),
     "ELU": _elu,
     "SELU": _elu,
     "PReLU": _prelu,
@@ -287,6 +335,11 @@ def _embedding(ids, weight):
     if ids.size and not 0 <= ids.min() <= ids.max() < len(weight):
         raise ValueError(f"ids are from 0 to {len(weight) - 1}")
     return weight[ids]
+''',
+    "_class_token": '''
+def _class_token(x, token):
+    """One more position, before the others."""
+    return np.concatenate([np.broadcast_to(token, (len(x), 1, len(token))), x], axis=1)
 ''',
     "_windows": '''
 def _windows(x, size, stride, pad, dilation=(1, 1), fill=0):
@@ -367,6 +420,17 @@ def _log_softmax(x, axis):
     """x - log of the sum of e^x."""
     x = x - x.max(axis=axis, keepdims=True)
     return x - np.log(np.exp(x).sum(axis=axis, keepdims=True))
+''',
+    "_glu": '''
+def _glu(x, axis):
+    """One half of the features, times the sigmoid of the other."""
+    a, b = np.split(x, 2, axis=axis)
+    return a * _sigmoid(b)
+''',
+    "_unit_norm": '''
+def _unit_norm(x, eps, axis):
+    """x with a norm of 1."""
+    return x / np.maximum(np.sqrt((x * x).sum(axis=axis, keepdims=True)), x.dtype.type(eps))
 ''',
     "_gelu": f'''
 def _gelu(x):

@@ -16,7 +16,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import beside_features, feature_axis
 from nnspec.engine.layers.products import EPS_COSINE, EPS_DISTANCE
 from nnspec.export.certificate import Certificate, ExportError
-from nnspec.export.program import Op, Program, Value, keeps_cells
+from nnspec.export.program import Op, Program, Value, along, keeps_cells
 from nnspec.export.runtimes import Runtime, Values, version_of
 from nnspec.export.target import Artefact, Target
 
@@ -385,6 +385,94 @@ def _row(op: Op) -> tuple[int, ...]:
     return tuple(shape) if isinstance(shape, (list, tuple)) else (int(shape),)
 
 
+def _group_norm(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    groups = int(op.arguments.get("num_groups", op.arguments["num_channels"]))
+    blocks, channels, inner = along(op.incoming)
+    x = g.node("Reshape", reads[0], g.integers(-1, blocks, groups, channels // groups, inner))
+    x = g.node("Sub", x, g.reduce("ReduceMean", x, 1, 3, 4))
+    square = g.reduce("ReduceMean", g.node("Mul", x, x), 1, 3, 4)
+    x = g.node("Div", x, g.node("Sqrt", g.node("Add", square, _number(g, op, op.arguments["eps"]))))
+    x = g.node("Reshape", x, g.integers(-1, *op.incoming))
+    if "weight" in op.weights:
+        _scale(g, op, [x])
+
+
+def _scale(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    beside = {name: g.constant(array.reshape(beside_features(op.incoming))) for name, array in op.weights.items()}
+    y = g.node("Mul", reads[0], beside["weight"])
+    if "bias" in beside:
+        g.node("Add", y, beside["bias"])
+
+
+def _unit_norm(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    x = reads[0]
+    norm = g.node("Sqrt", g.reduce("ReduceSum", g.node("Mul", x, x), 1 + feature_axis(op.incoming)))
+    g.node("Div", x, g.node("Where", g.node("Less", norm, eps := _number(g, op, op.arguments["eps"])), eps, norm))
+
+
+def _glu(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    axis = 1 + feature_axis(op.incoming)
+    half = op.incoming[axis - 1] // 2
+    a, b = g.node_of("Split", reads[0], g.integers(half, half), outputs=2, axis=axis)
+    g.node("Mul", a, g.node("Sigmoid", b))
+
+
+def _frame(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    before, after = ([0, *(pair[side] for pair in op.frame)] for side in (0, 1))
+    if op.kind == "ZeroPad":
+        g.node("Pad", reads[0], g.integers(*before, *after), _number(g, op, 0))
+    else:
+        ends = [extent - after for extent, after in zip(op.incoming, after[1:], strict=True)]
+        axes = range(1, 1 + len(ends))
+        g.node("Slice", reads[0], g.integers(*before[1:]), g.integers(*ends), g.integers(*axes))
+
+
+def _repeat_vector(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    g.node("Tile", g.node("Unsqueeze", reads[0], g.integers(1)), g.integers(1, op.arguments["length"], 1))
+
+
+def _select(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    index = int(op.arguments["index"]) % op.incoming[0]
+    g.node("Gather", reads[0], g.constant(index, "int64"), axis=1)
+
+
+def _class_token(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    """The token, added to zeros in the shape of a position of each sample."""
+    first = g.node("Gather", reads[0], g.integers(0), axis=1)
+    zeros = g.node("Mul", first, _number(g, op, 0))
+    g.node("Concat", g.node("Add", zeros, g.weight(op, "weight")), reads[0], axis=1)
+
+
+def _one_hot(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    ids = reads[0] if op.reads[0].dtype == "int64" else g.cast(g.node("Round", reads[0]), "int64")
+    rows = np.eye(int(op.arguments["num_classes"]), dtype=op.writes.dtype)
+    g.node("Gather", g.constant(rows), _refuse_negative(g, ids, len(rows)))
+
+
+def _clip(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    low, high = (op.arguments["min_val"], op.arguments["max_val"]) if op.kind == "HardTanh" else (0, 6)
+    g.node("Clip", reads[0], _number(g, op, low), _number(g, op, high))
+
+
+def _soft_sign(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    g.node("Div", reads[0], g.node("Add", g.node("Abs", reads[0]), _number(g, op, 1)))
+
+
+def _log_sigmoid(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    """min(x, 0) - log(1 + e^-|x|), which has no operation that some runtime lacks."""
+    x = reads[0]
+    more = g.node("Exp", g.node("Neg", g.node("Abs", x)))
+    more = g.node("Log", g.node("Add", more, _number(g, op, 1)))
+    g.node("Sub", g.node("Neg", g.node("Relu", g.node("Neg", x))), more)
+
+
+def _celu(g: _Graph, op: Op, reads: Sequence[str]) -> None:
+    x, alpha = reads[0], _number(g, op, op.arguments["alpha"])
+    below = g.node("Div", g.node("Neg", g.node("Relu", g.node("Neg", x))), alpha)
+    below = g.node("Mul", g.node("Sub", g.node("Exp", below), _number(g, op, 1)), alpha)
+    g.node("Add", g.node("Relu", x), below)
+
+
 def _prelu(g: _Graph, op: Op, reads: Sequence[str]) -> None:
     slope = op.weights["weight"]
     g.node("PRelu", reads[0], g.constant(slope.reshape(beside_features(op.incoming)) if slope.size > 1 else slope))
@@ -450,7 +538,11 @@ _EMIT: Mapping[str, Emit] = {
     # shapes
     "Flatten": _reshape,
     "Reshape": _reshape,
-    "Dropout": _one("Identity"),
+    **dict.fromkeys(("Dropout", "SpatialDropout", "GaussianNoise"), _one("Identity")),
+    "RepeatVector": _repeat_vector,
+    "Select": _select,
+    "ZeroPad": _frame,
+    "Cropping": _frame,
     **dict.fromkeys(("Transpose", "Patches", "PixelShuffle", "PixelUnshuffle"), _permute),
     "Upsample": _resample,
     "Resize": _resample,
@@ -469,16 +561,26 @@ _EMIT: Mapping[str, Emit] = {
     "GRU": _recurrent,
     # look-up
     "Embedding": _embedding,
+    "OneHot": _one_hot,
+    "ClassToken": _class_token,
     "PositionalEmbedding": _with("Add", "table"),
     "SinusoidalPositions": _with("Add", "table"),
     # pools
     "MaxPool": lambda g, op, reads: _windowed(g, op, "MaxPool", reads[0]),
     "AvgPool": lambda g, op, reads: _windowed(g, op, "AveragePool", reads[0], count_include_pad=1),
     "GlobalAvgPool": _over_places,
+    "GlobalMaxPool": lambda g, op, reads: g.reduce(
+        "ReduceMax", reads[0], *([1] if len(op.incoming) == 2 else [2, 3]), keepdims=0
+    ),
     # normalisation
     "BatchNorm": _batch_norm,
     "LayerNorm": _layer_norm,
     "RMSNorm": _rms_norm,
+    "GroupNorm": _group_norm,
+    "InstanceNorm": _group_norm,
+    "UnitNorm": _unit_norm,
+    "Scale": _scale,
+    "GLU": _glu,
     "Softmax": lambda g, op, reads: g.node("Softmax", reads[0], axis=1 + feature_axis(op.incoming)),
     "LogSoftmax": _log_softmax,
     # number by number
@@ -487,6 +589,11 @@ _EMIT: Mapping[str, Emit] = {
     "Sigmoid": _one("Sigmoid"),
     "Tanh": _one("Tanh"),
     "HardSigmoid": lambda g, op, reads: g.node("HardSigmoid", reads[0], alpha=1 / 6, beta=0.5),
+    "HardTanh": _clip,
+    "ReLU6": _clip,
+    "SoftSign": _soft_sign,
+    "LogSigmoid": _log_sigmoid,
+    "CELU": _celu,
     "ELU": _elu,
     "SELU": _elu,
     "PReLU": _prelu,
@@ -500,7 +607,7 @@ _EMIT: Mapping[str, Emit] = {
 
 _ONLY_FLOAT32 = frozenset(
     "AvgPool Conv1D Conv2D ConvTranspose1D ConvTranspose2D ELU HardSigmoid HardSwish LeakyReLU Mish".split()  # noqa: SIM905
-) | {"PReLU", "RNN", "SELU", "Softplus"}
+) | {"PReLU", "RNN", "LSTM", "GRU", "SELU", "Softplus"}
 """What onnxruntime has in float32 alone."""
 
 

@@ -20,10 +20,10 @@ from nnspec.compiler.layout import prepared_in
 from nnspec.compiler.lower import layer_class, lower
 from nnspec.data.source import Column
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Layer, Shape
+from nnspec.engine.layers.contract import Layer, Shape, feature_axis
 from nnspec.engine.layers.products import aligned_shape
 from nnspec.engine.layers.resampling import Resampling
-from nnspec.engine.layers.shaping import Permutation, Permuting
+from nnspec.engine.layers.shaping import Framing, Permutation, Permuting
 from nnspec.engine.layers.transposed import WINDOW, windows_over
 from nnspec.engine.layers.windows import Windows, sizes, windows_on
 from nnspec.results.predictor import Predictor, squashing
@@ -31,7 +31,7 @@ from nnspec.results.predictor import Predictor, squashing
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Op", "Program", "Value", "layers_by_name", "program_of"]
+__all__ = ["Op", "Program", "Value", "along", "layers_by_name", "program_of"]
 
 _ENGINE = "nnspec.engine."
 
@@ -48,6 +48,13 @@ class Value:
     def numbers(self) -> int:
         """How many numbers one sample has."""
         return prod(self.shape)
+
+
+def along(shape: Shape) -> tuple[int, int, int]:
+    """Return how many blocks a sample has, how many features or channels a block has, and how many numbers each of
+    these: a sequence has a block for each position."""
+    axis = feature_axis(shape)
+    return prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,13 @@ class Op:
         if self.node is None or not issubclass(part := layer_class(self.node), Permuting):
             raise TypeError(f"{self.kind} is no permutation")
         return part.permutation(self.incoming, self.arguments)
+
+    @property
+    def frame(self) -> tuple[tuple[int, int], ...]:
+        """What a layer adds or removes before and after each axis of a sample."""
+        if self.node is None or not issubclass(part := layer_class(self.node), Framing):
+            raise TypeError(f"{self.kind} has no frame")
+        return part.frame(self.incoming, self.arguments["margin"])
 
     @property
     def repetitions(self) -> tuple[int, int]:

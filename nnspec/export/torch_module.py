@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import feature_axis
+from nnspec.engine.layers.contract import beside_features, feature_axis
 from nnspec.engine.layers.products import EPS_COSINE, EPS_DISTANCE
 from nnspec.export.certificate import Certificate
 from nnspec.export.names import Identifiers
@@ -193,6 +193,48 @@ def _batch_norm(op: Op) -> _Module:
     return _as_channels(op, make, {**op.weights, "num_batches_tracked": np.array(0, np.int64)})
 
 
+def _group_norm(op: Op) -> _Module:
+    a, channels = op.arguments, op.arguments["num_channels"]
+    if op.kind == "GroupNorm":
+        more = "" if a["affine"] else ", affine=False"
+        return _as_channels(op, f"nn.GroupNorm({a['num_groups']}, {channels}, eps={a['eps']!r}{more})", op.weights)
+    kind, more = f"{len(op.incoming) - 1}d", ", affine=True" if a["affine"] else ""
+    return _as_channels(op, f"nn.InstanceNorm{kind}({channels}, eps={a['eps']!r}{more})", op.weights)
+
+
+def _scale(op: Op) -> _Module:
+    beside = {name: array.reshape(beside_features(op.incoming)) for name, array in op.weights.items()}
+    if "bias" not in beside:
+        return _Module(f"nn.Parameter({_zeros(beside['weight'])})", "{x} * self.{name}", {"": beside["weight"]})
+    arrays = "".join(f"{name}={_zeros(array)}, " for name, array in beside.items())
+    make = f"nn.ParameterDict(dict({arrays.removesuffix(', ')}))"
+    return _Module(make, "{x} * self.{name}['weight'] + self.{name}['bias']", beside)
+
+
+def _spatial_dropout(op: Op) -> _Module:
+    return _as_channels(op, f"nn.Dropout{len(op.incoming) - 1}d({op.arguments['p']!r})", {})
+
+
+def _frame(op: Op) -> _Module:
+    if op.kind == "ZeroPad":
+        pads = [str(n) for pair in reversed(op.frame) for n in pair]
+        return _Module(call=f"F.pad({{x}}, ({', '.join(pads)}))")
+    ends = zip(op.frame, op.incoming, strict=True)
+    return _Module(call=f"{{x}}[:, {', '.join(f'{before}:{extent - after}' for (before, after), extent in ends)}]")
+
+
+def _class_token(op: Op) -> _Module:
+    token = op.weights["weight"]
+    return _Module(
+        f"nn.Parameter({_zeros(token)})", "torch.cat([self.{name}.expand(len({x}), 1, -1), {x}], dim=1)", {"": token}
+    )
+
+
+def _one_hot(op: Op) -> _Module:
+    ids = "{x}" if op.reads[0].dtype == "int64" else "{x}.round()"
+    return _Module(call=f"F.one_hot({ids}.long(), {op.arguments['num_classes']}).to(torch.{op.writes.dtype})")
+
+
 def _prelu(op: Op) -> _Module:
     count = op.weights["weight"].size
     module = _as_channels(op, f"nn.PReLU({count})", op.weights)
@@ -266,8 +308,8 @@ def _dot(op: Op) -> _Module:
     return _Module(call=f"({{product}}).sum({axis}, keepdim=True)")
 
 
-def _over_places(op: Op) -> _Module:
-    return _Module(call=f"{{x}}.mean(dim={1 if len(op.incoming) == 2 else (2, 3)})")
+def _over_places(method: str) -> Emit:
+    return lambda op: _Module(call=f"{{x}}.{method}(dim={1 if len(op.incoming) == 2 else (2, 3)})")
 
 
 _EMIT: Mapping[str, Emit] = {
@@ -294,6 +336,12 @@ _EMIT: Mapping[str, Emit] = {
     "Flatten": _reshape,
     "Reshape": _reshape,
     "Dropout": _plain("nn.Dropout({p})"),
+    "SpatialDropout": _spatial_dropout,
+    "GaussianNoise": lambda op: _Module(call="{x}"),
+    "RepeatVector": lambda op: _Module(call=f"{{x}}[:, None].expand(-1, {op.arguments['length']}, -1)"),
+    "Select": lambda op: _Module(call=f"{{x}}[:, {op.arguments['index']}]"),
+    "ZeroPad": _frame,
+    "Cropping": _frame,
     **dict.fromkeys(("Transpose", "Patches", "PixelShuffle", "PixelUnshuffle"), _permute),
     "Upsample": _resample,
     "Resize": _resample,
@@ -310,16 +358,26 @@ _EMIT: Mapping[str, Emit] = {
     "GRU": _recurrent,
     # look-up
     "Embedding": _embedding,
+    "OneHot": _one_hot,
+    "ClassToken": _class_token,
     "PositionalEmbedding": _positions,
     "SinusoidalPositions": _positions,
     # pools
     "MaxPool": _pool("nn.MaxPool", "-torch.inf"),
     "AvgPool": _pool("nn.AvgPool"),
-    "GlobalAvgPool": _over_places,
+    "GlobalAvgPool": _over_places("mean"),
+    "GlobalMaxPool": _over_places("amax"),
     # normalisation
     "BatchNorm": _batch_norm,
     "LayerNorm": _row_norm,
     "RMSNorm": _row_norm,
+    "GroupNorm": _group_norm,
+    "InstanceNorm": _group_norm,
+    "UnitNorm": lambda op: _Module(
+        call=f"F.normalize({{x}}, dim={1 + feature_axis(op.incoming)}, eps={op.arguments['eps']!r})"
+    ),
+    "Scale": _scale,
+    "GLU": _along_features("GLU"),
     "Softmax": _along_features("Softmax"),
     "LogSoftmax": _along_features("LogSoftmax"),
     # number by number
@@ -328,6 +386,11 @@ _EMIT: Mapping[str, Emit] = {
     "Sigmoid": _plain("nn.Sigmoid()"),
     "Tanh": _plain("nn.Tanh()"),
     "HardSigmoid": _plain("nn.Hardsigmoid()"),
+    "HardTanh": _plain("nn.Hardtanh({min_val}, {max_val})"),
+    "ReLU6": _plain("nn.ReLU6()"),
+    "SoftSign": _plain("nn.Softsign()"),
+    "LogSigmoid": _plain("nn.LogSigmoid()"),
+    "CELU": _plain("nn.CELU({alpha})"),
     "ELU": _plain("nn.ELU({alpha})"),
     "SELU": _plain("nn.SELU()"),
     "PReLU": _prelu,

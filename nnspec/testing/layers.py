@@ -26,7 +26,7 @@ BOUND = 1e-7
 """The largest relative error of a gradient that is not a mistake."""
 KINDS = ("layer", "composition")
 FLOPS_WITHIN = {
-    "Dropout": 3.0,  # drawing the mask is not counted
+    **dict.fromkeys(("Dropout", "SpatialDropout"), 3.0),  # drawing the mask is not counted
     "GELU": 2.5,  # the tanh form has fewer operations, and both compute the slope as well
     **dict.fromkeys(("RNN", "GRU", "LSTM"), 1.7),  # the first step needs no product with the state
     "MaxPool": 2.0,  # the first place of a window is compared with nothing

@@ -3,6 +3,7 @@
 from nnspec.engine.layers.activations import *  # noqa: F403
 from nnspec.engine.layers.attention import *  # noqa: F403
 from nnspec.engine.layers.batch_norm import *  # noqa: F403
+from nnspec.engine.layers.channels import *  # noqa: F403
 from nnspec.engine.layers.composition import *  # noqa: F403
 from nnspec.engine.layers.contract import *  # noqa: F403
 from nnspec.engine.layers.convolution import *  # noqa: F403

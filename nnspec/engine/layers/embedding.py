@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-__all__ = ["Embedding", "PositionalEmbedding", "SinusoidalPositions"]
+__all__ = ["ClassToken", "Embedding", "OneHot", "PositionalEmbedding", "SinusoidalPositions"]
 
 EXACT = 2**24
 """The smallest vocabulary whose ids are not all distinct in float32."""
@@ -128,6 +128,122 @@ class Embedding(Layer):
         nothing = np.empty(places.shape, grad.dtype) if out is None else out
         nothing.fill(0)
         return nothing
+
+
+class OneHot(Layer):
+    """y[t, i] = 1 if i = x[t], else 0: `(B, *s) -> (B, *s, V)`, x integers from 0 to V − 1.
+
+    Ids have no gradient, so dL/dx is 0. The number of ids V is inferred from the data; if set, it must be at least as
+    large. A `Linear` after it is an `Embedding`, and a recurrent layer after it reads characters as numbers. It must be
+    the first layer of a model, or of a branch there. Raises ValueError for an id that is not below V. PyTorch's
+    `F.one_hot`.
+    """
+
+    spec_name = "OneHot"
+    also = ("one_hot", "onehot", "CategoryEncoding", "one_hot_encoding")
+    looks_up = "num_classes"
+    samples_independent = True
+
+    num_classes: Inferred[
+        Annotated[Count, Also("num_embeddings", "vocabulary", "vocab_size", "num_tokens", "depth", "classes")]
+    ]
+    _: KW_ONLY
+    dtype: InitVar[str] = "float64"
+    _shape: tuple[int, ...] | None = kept()
+
+    def __post_init__(self, dtype: str) -> None:
+        self._ramp = np.arange(self.num_classes, dtype=dtype)
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """`s -> (*s, V)`; one comparison per number."""
+        count = arguments.get("num_classes")
+        if count is None:
+            raise ShapeError(
+                "OneHot expects ids but got numbers",
+                help="remove it; if the samples are ids, the data says so: `NPZ(…, ids=1000)`",
+            )
+        if count > EXACT:
+            raise ShapeError(f"at most {EXACT:,} ids are supported", argument="num_classes", label="too many")
+        return Geometry(
+            out=(*incoming, count),
+            flops=count * prod(incoming),
+            inferred={"num_classes": count},
+            work={"ids": Work(incoming)},
+        )
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Row x[t] of the identity for every position t."""
+        ids = np.rint(x, out=self.work_array("ids", x.shape, x.dtype))
+        if not self.trusts_ids and ids.size and not 0 <= ids.min() <= ids.max() < self.num_classes:
+            raise ValueError(f"OneHot takes ids from 0 to {self.num_classes - 1}, not {ids.min():g} to {ids.max():g}")
+        self._shape = x.shape
+        y = np.empty((*x.shape, self.num_classes), x.dtype) if out is None else out
+        return np.equal(ids[..., None], self._ramp, out=y)
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """Ids have no gradient: dL/dx = 0."""
+        nothing = np.empty(saved(self._shape, self), grad.dtype) if out is None else out
+        nothing.fill(0)
+        return nothing
+
+
+class ClassToken(Layer):
+    """Put a learned position before those of a sequence: `(B, T, D) -> (B, T + 1, D)`.
+
+    y[0] = c, y[t + 1] = x[t]; dL/dc = Σ g[0] over the batch. `Select(0)` reads it after the transformer. c starts
+    N(0, 0.02²). Devlin et al. 2019, Dosovitskiy et al. 2021.
+    """
+
+    spec_name = "ClassToken"
+    also = ("CLSToken", "ClassEmbedding", "cls_token")
+    samples_independent = True
+    image_as = "sequence"
+
+    embedding_dim: Inferred[Annotated[Count, Also("width", "dim", "d_model", "features", "embed_dim")]]
+    _: KW_ONLY
+    init: Init = SMALL_NORMAL
+    dtype: InitVar[str] = "float64"
+    rng: InitVar[Generator | None] = None
+    _seen = False
+
+    def __post_init__(self, dtype: str, rng: Generator | None) -> None:
+        start = self.init.draw((self.embedding_dim,), 1, self.embedding_dim, rng or default_generator())
+        self.weight = Parameter(start, dtype)
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """`(T, D) -> (T + 1, D)`, at no cost."""
+        (places, width), given = sequence(cls, incoming), arguments.get("embedding_dim")
+        if given is not None and given != width:
+            raise ShapeError(
+                f"this ClassToken expects rows of {given} but got rows of {width}",
+                argument="embedding_dim",
+                label=f"expected {given} here",
+                help="`ClassToken` accepts any width",
+            )
+        return Geometry(
+            out=(places + 1, width), flops=0, parameters={"weight": (width,)}, inferred={"embedding_dim": width}
+        )
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """c, then x."""
+        self._seen = True
+        y = np.empty((len(x), x.shape[1] + 1, x.shape[2]), x.dtype) if out is None else out
+        np.copyto(y[:, 0], self.weight.data)
+        np.copyto(y[:, 1:], x)
+        return y
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """Σ g[0], and g without it."""
+        if not self._seen:
+            raise RuntimeError("ClassToken.backward needs a forward pass first")
+        np.add.reduce(grad[:, 0], axis=0, out=self.weight.grad)
+        return np.positive(grad[:, 1:], out=out) if input_grad else None
 
 
 class _Positions(Layer):

@@ -28,7 +28,7 @@ from nnspec.engine.work import Work
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ELU", "SELU", "PReLU"]
+__all__ = ["CELU", "ELU", "SELU", "PReLU"]
 
 
 class _Exponential(Activation):
@@ -80,6 +80,42 @@ class ELU(_Exponential):
     also = ("elu", "Elu")
 
     alpha: Positive = 1.0
+
+
+class CELU(_Exponential):
+    """y = x where x > 0, else α·(e^(x/α) − 1); dL/dx = g where y > 0, else g·(y/α + 1). Barron 2017; as in PyTorch."""
+
+    spec_name = "CELU"
+    also = ("celu", "Celu")
+    flops_each = 6
+
+    alpha: Positive = 1.0
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """max(x, 0) + α·(e^(min(x, 0)/α) − 1)."""
+        below = np.minimum(x, 0, out=self.work_array("derivative", x.shape, x.dtype))
+        np.divide(below, self.alpha, out=below)
+        np.expm1(below, out=below)
+        np.multiply(below, self.alpha, out=below)
+        y = np.maximum(x, 0, out=out)
+        self._y = np.add(y, below, out=y)
+        return self._y
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """g where y > 0, else g·(y/α + 1)."""
+        y = saved(self._y, self)
+        slope = np.minimum(y, 0, out=self.work_array("derivative", y.shape, y.dtype))
+        np.divide(slope, self.alpha, out=slope)
+        np.add(slope, 1, out=slope)
+        return np.multiply(grad, slope, out=out)
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """Any shape, unchanged."""
+        geometry = super().geometry(incoming, arguments)
+        return Geometry(out=incoming, flops=geometry.flops, work={"derivative": geometry.work["derivative"]})
 
 
 class SELU(_Exponential):

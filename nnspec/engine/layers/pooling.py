@@ -43,7 +43,7 @@ from nnspec.engine.work import Work
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["AvgPool", "GlobalAvgPool", "MaxPool"]
+__all__ = ["AvgPool", "GlobalAvgPool", "GlobalMaxPool", "MaxPool"]
 
 
 class _Pool(Layer):
@@ -301,6 +301,85 @@ class GlobalAvgPool(Layer):
         dx = np.empty(shape, grad.dtype) if out is None else out
         np.copyto(dx, share.reshape(len(share), *beside_features(shape[1:])))
         return dx
+
+
+class GlobalMaxPool(Layer):
+    """The maximum of each feature over the positions of a sequence, `(B, T, F) -> (B, F)`, or of each channel over the
+    rows and columns of an image, `(B, C, H, W) -> (B, C)`; dL/dx = g at the first maximum, else 0.
+
+    In PyTorch: `AdaptiveMaxPool2d(1)` and `Flatten`, or `x.max(dim=1).values`. TensorFlow shares g among equal maxima.
+    """
+
+    spec_name = "GlobalMaxPool"
+    also = ("GlobalMaxPooling2D", "GlobalMaxPooling1D", "GlobalMaxPool2D", "GlobalMaxPool1D", "AdaptiveMaxPool2d")
+    samples_independent = True
+    image_as = "image"
+
+    _shape: tuple[int, ...] | None = kept()
+    _at: NDArray[Any] | None = kept()
+    """The index of each maximum among the positions."""
+    _first: NDArray[Any] | None = kept()
+    """The index of the first position of each maximum among all numbers of a batch."""
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """`(T, F) -> (F,)` or `(C, H, W) -> (C,)`; one FLOP per number."""
+        if len(incoming) < 2:
+            raise ShapeError(
+                f"GlobalMaxPool expects a sequence or an image but got {sample_in_words(incoming)}",
+                help="remove it, or put it before the layer that flattens the sample",
+            )
+        out = (incoming[feature_axis(incoming)],)
+        work = {"at": Work(out, "index", saved=True), "where": Work(out, "index")}
+        if len(incoming) == 2:
+            work["by_feature"] = Work((incoming[1], incoming[0]))
+        return Geometry(out=out, flops=prod(incoming), work=work)
+
+    @classmethod
+    def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
+        """It takes the maximum over all positions."""
+        return len(incoming) == 2
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Maximum over all axes except the features or channels."""
+        self._shape = x.shape
+        if x.ndim == 3:
+            over = self.work_array("by_feature", (len(x), x.shape[2], x.shape[1]), x.dtype)
+            np.copyto(over, x.swapaxes(1, 2))
+        else:
+            over = x.reshape(*x.shape[:2], -1)
+        self._at = over.argmax(axis=-1, out=self.work_array("at", over.shape[:2], np.intp))
+        return np.maximum.reduce(over, axis=-1, out=out)
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """g at the first maximum."""
+        shape, at = saved(self._shape, self), saved(self._at, self)
+        if not input_grad:
+            return None
+        dx = np.empty(shape, grad.dtype) if out is None else out
+        numbers, channels = prod(shape[1:]), self._channels(shape)
+        step = channels if len(shape) == 3 else 1
+        if self._first is None or self._first.shape[1] != channels or len(self._first) < len(grad):
+            apart = 1 if len(shape) == 3 else numbers // channels
+            self._first = numbers * np.arange(len(grad))[:, None] + apart * np.arange(channels)
+        where = np.multiply(at, step, out=self.work_array("where", at.shape, np.intp))
+        np.add(where, self._first[: len(grad)], out=where)
+        dx.fill(0)
+        flat = dx.reshape(-1) if dx.flags.c_contiguous else np.zeros(dx.size, dx.dtype)
+        flat.put(where.reshape(-1), grad.reshape(-1), mode="clip")
+        if not dx.flags.c_contiguous:
+            np.copyto(dx, flat.reshape(dx.shape))
+        return dx
+
+    @staticmethod
+    def _channels(shape: Shape) -> int:
+        return shape[2] if len(shape) == 3 else shape[1]
+
+    def sides(self) -> NDArray[Any] | None:
+        """The position of each maximum."""
+        return saved(self._at, self).copy()
 
 
 def _window(arguments: Mapping[str, Any], name: str) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from nnspec.engine.layers.contract import (
     image,
     sample_in_words,
     saved,
+    sequence,
     shape_in_words,
 )
 from nnspec.engine.layers.windows import each, sizes
@@ -24,7 +25,18 @@ from nnspec.engine.part import Also, Count, Range, kept
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Flatten", "Patches", "PixelShuffle", "PixelUnshuffle", "Reshape", "Transpose"]
+__all__ = [
+    "Cropping",
+    "Flatten",
+    "Patches",
+    "PixelShuffle",
+    "PixelUnshuffle",
+    "RepeatVector",
+    "Reshape",
+    "Select",
+    "Transpose",
+    "ZeroPad",
+]
 
 
 class _Reshaping(Layer):
@@ -305,3 +317,202 @@ class PixelUnshuffle(Permuting):
             )
         rows, columns = height // r, width // r
         return Permutation((channels, rows, r, columns, r), (0, 2, 4, 1, 3), (channels * r * r, rows, columns))
+
+
+class RepeatVector(Layer):
+    """Repeat the features of a sample at each position of a sequence: `(B, F) -> (B, T, F)`; dL/dx = Σ g over the
+    positions. As in Keras; PyTorch's `x[:, None].expand(-1, T, -1)`.
+    """
+
+    spec_name = "RepeatVector"
+    also = ("Repeat", "repeat_vector", "Expand")
+    batch_invariant = True
+    samples_independent = True
+
+    length: Annotated[Count, Also("n", "places", "times", "timesteps", "count")]
+    _shape: tuple[int, ...] | None = kept()
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """`(F,) -> (T, F)`, at no cost."""
+        if len(incoming) != 1:
+            raise ShapeError(
+                f"RepeatVector expects features but got {sample_in_words(incoming)}", help="add `Flatten` before it"
+            )
+        return Geometry(out=(arguments["length"], *incoming), flops=0)
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Copy x to each position."""
+        self._shape = x.shape
+        y = np.empty((len(x), self.length, x.shape[1]), x.dtype) if out is None else out
+        np.copyto(y, x[:, None])
+        return y
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """Σ g over the positions."""
+        saved(self._shape, self)
+        return np.add.reduce(grad, axis=1, out=out)
+
+
+class Select(Layer):
+    """One position of a sequence: `(B, T, F) -> (B, F)`; dL/dx is g there and 0 elsewhere.
+
+    `index` counts from 0, and from the end if it is negative: `Select(0)` after a vision transformer is its class
+    token, `Select(-1)` the last position. PyTorch's `x[:, index]`.
+    """
+
+    spec_name = "Select"
+    also = ("select", "Take", "Position", "Place", "Last", "First")
+    batch_invariant = True
+    samples_independent = True
+    image_as = "sequence"
+
+    index: Annotated[int, Also("place", "position", "i")]
+    examples = ({"index": 0}, {"index": -1})
+    _shape: tuple[int, ...] | None = kept()
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """`(T, F) -> (F,)`, at no cost."""
+        (places, features), index = sequence(cls, incoming), arguments["index"]
+        if not -places <= index < places:
+            raise ShapeError(
+                f"a sequence of {places} positions has no position {index}",
+                argument="index",
+                label=f"from {-places} to {places - 1}",
+                help="`Select(-1)` is the last one",
+            )
+        return Geometry(out=(features,), flops=0)
+
+    @classmethod
+    def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
+        """No positions are left."""
+        return True
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """x at that position."""
+        self._shape = x.shape
+        return np.positive(x[:, self.index], out=out)
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """g at that position, 0 elsewhere."""
+        dx = np.empty(saved(self._shape, self), grad.dtype) if out is None else out
+        dx.fill(0)
+        np.copyto(dx[:, self.index], grad)
+        return dx
+
+
+Margin = Annotated[int, Range(low=0)]
+Margins = Margin | tuple[Margin, Margin] | tuple[Margin, Margin, Margin, Margin]
+
+
+class Framing(Layer):
+    """Base of the layers that add or remove a frame. `inside` are the slices of the larger of x and y."""
+
+    batch_last = "prefers"
+    batch_invariant = True
+    samples_independent = True
+    image_as = "image"
+    enlarges: ClassVar[bool]
+
+    margin: Annotated[Margins, Also("padding", "cropping", "pad", "amount", "size")]
+    _shape: tuple[int, ...] | None = kept()
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """Larger or smaller on each side, at no cost."""
+        frame, sign = cls.frame(incoming, arguments["margin"]), 1 if cls.enlarges else -1
+        out = tuple(extent + sign * (before + after) for extent, (before, after) in zip(incoming, frame, strict=True))
+        if min(out) < 1:
+            raise ShapeError(
+                f"{cls.spec_name} leaves nothing of {sample_in_words(incoming)}",
+                argument="margin",
+                label="too much",
+                help="crop less",
+            )
+        return Geometry(out=out, flops=0)
+
+    @classmethod
+    def frame(cls, shape: Shape, margin: int | Sequence[int]) -> tuple[tuple[int, int], ...]:
+        """Return what is added or removed before and after each axis of a sample."""
+        numbers = (int(margin),) if isinstance(margin, int) else tuple(map(int, margin))
+        if len(shape) == 2 and len(numbers) < 4:
+            return (numbers[0], numbers[-1]), (0, 0)
+        if len(shape) == 3:
+            top, bottom, left, right = {1: numbers * 4, 2: (*numbers[:1] * 2, *numbers[1:] * 2)}.get(
+                len(numbers), numbers
+            )
+            return (0, 0), (top, bottom), (left, right)
+        if len(shape) == 2:
+            raise ShapeError(
+                f"{cls.spec_name} of a sequence takes a number, or two: before and after",
+                argument="margin",
+                label="four numbers",
+                help=f"`{cls.spec_name}([{numbers[0]}, {numbers[1]}])`",
+            )
+        raise ShapeError(
+            f"{cls.spec_name} expects a sequence or an image but got {sample_in_words(shape)}",
+            help="put it before the layer that flattens the sample",
+        )
+
+    @classmethod
+    def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
+        """If positions move to earlier ones."""
+        before, _ = cls.frame(incoming, arguments["margin"])[0]
+        return not cls.enlarges and before > 0
+
+    def _inside(self, array: NDArray[Any], smaller: tuple[int, ...]) -> NDArray[Any]:
+        """Return the part of the larger array that the smaller one has."""
+        frame = self.frame(array.shape[1:], self.margin)
+        return array[(slice(None), *(slice(b, b + n) for (b, _), n in zip(frame, smaller[1:], strict=True)))]
+
+    def _resized(
+        self, x: NDArray[Any], shape: tuple[int, ...], out: NDArray[Any] | None, *, enlarge: bool
+    ) -> NDArray[Any]:
+        y = np.empty(shape, x.dtype) if out is None else out
+        if enlarge:
+            y.fill(0)
+            np.copyto(self._inside(y, x.shape), x)
+        else:
+            np.copyto(y, self._inside(x, y.shape))
+        return y
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Add or remove the frame."""
+        self._shape = x.shape
+        return self._resized(x, (len(x), *self.output_shape(x.shape[1:])), out, enlarge=self.enlarges)
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """Remove or add the frame."""
+        return self._resized(grad, saved(self._shape, self), out, enlarge=not self.enlarges)
+
+
+class ZeroPad(Framing):
+    """Add zeros around an image, or before and after a sequence: `(B, C, H, W) -> (B, C, H + 2m, W + 2m)`, `(B, T, F)
+    -> (B, T + 2m, F)`.
+
+    `margin` is m; or two numbers, for rows and columns of an image, or before and after a sequence; or four: top,
+    bottom, left and right. As Keras's `ZeroPadding2D`; PyTorch's `ZeroPad2d` takes left, right, top and bottom.
+    """
+
+    spec_name = "ZeroPad"
+    also = ("ZeroPadding2D", "ZeroPadding1D", "ZeroPad2d", "ZeroPad1d", "Pad")
+    enlarges = True
+
+
+class Cropping(Framing):
+    """Remove the border of an image, or positions before and after a sequence: `(B, C, H, W) -> (B, C, H − 2m, W −
+    2m)`, `(B, T, F) -> (B, T − 2m, F)`.
+
+    `margin` is as in `ZeroPad`. As Keras's `Cropping2D` and `Cropping1D`.
+    """
+
+    spec_name = "Cropping"
+    also = ("Crop", "Cropping2D", "Cropping1D", "CenterCrop")
+    enlarges = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nnspec.testing.own import (
     activations,
     attention,
+    channels,
     compositions,
     convolution,
     normalisation,
@@ -21,6 +22,7 @@ __all__ = ["LAYERS"]
 LAYERS = [
     *activations.SAMPLES,
     *attention.SAMPLES,
+    *channels.SAMPLES,
     *compositions.SAMPLES,
     *convolution.SAMPLES,
     *normalisation.SAMPLES,

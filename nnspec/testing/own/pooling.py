@@ -29,4 +29,6 @@ SAMPLES = [
     ),
     _pool("GlobalAvgPool", (3, 2, 4)),
     _pool("GlobalAvgPool", (3, 4)),
+    _pool("GlobalMaxPool", (3, 2, 4)),
+    _pool("GlobalMaxPool", (3, 4)),
 ]
