@@ -13,7 +13,7 @@ from nnspec.diagnostics import Source, Span
 from nnspec.engine.augmentations import Augmentation, Mixing
 from nnspec.engine.averaging import WeightAverage
 from nnspec.engine.initializers import Initializer
-from nnspec.engine.layers.contract import Geometry, Shape
+from nnspec.engine.layers.contract import Geometry, Mask, Shape
 from nnspec.engine.length import Length
 from nnspec.engine.part import Also, BareWord, Count, FilePath, Part, Positive, Range, TensorName
 from nnspec.engine.penalties import Constraint, Penalty
@@ -329,6 +329,13 @@ class LayerNode:
     """The further values that it reads: full names of layers whose outputs they are, or `INPUT`."""
     field: Field | None = None
     """For a `from` of one of several inputs: the range of the sample's row that it takes."""
+    padded: Mask | None = None
+    """Which places of what it reads first are padding, if any are."""
+
+    @property
+    def mask(self) -> Mask | None:
+        """The same, for a layer that skips them: then the last of `reads` are the ids."""
+        return self.padded if self.padded is not None and self.value.part.with_padding == "skips" else None
 
     @property
     def span(self) -> Span:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -17,10 +17,10 @@ from nnspec.data.source import Field
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.chain import Member
 from nnspec.engine.layers.composition import Composition
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, shape_in_words
+from nnspec.engine.layers.contract import Geometry, Layer, Mask, Shape, ShapeError, shape_in_words
 from nnspec.engine.layers.wiring import From
 
-__all__ = ["MAX_PARAMETERS", "infer_shapes", "trainable"]
+__all__ = ["MAX_PARAMETERS", "infer_shapes", "mixes_padding", "trainable"]
 
 MAX_PARAMETERS = 500_000_000
 _SHOWN = 12  # shapes of a chain shown in a message
@@ -37,6 +37,8 @@ def infer_shapes(
     layout = _image_as(placed)
     walk = _Walk(findings, source.facts.entering(layout), (source.value.origin.span, ""))
     walk.tokens = min(choice.facts.tokens for choice in data) and max(choice.facts.tokens for choice in data)
+    if walk.tokens and source.facts.padding is not None:
+        walk.padded = Mask(INPUT, source.facts.padding)
     walk.values[INPUT] = walk.here()
     walk.inputs = {field.name: field for field in source.facts.inputs}
     nodes = walk.along(placed)
@@ -79,6 +81,8 @@ class _Walk:
         self.parameters = 0
         self.tokens = 0
         """The number of different ids if ids of the data arrive here; 0 for numbers."""
+        self.padded: Mask | None = None
+        """Which places of the current value are padding, if any are."""
         self.lost = False
         """Whether the input shape is unknown, after a layer that could not be placed."""
         self.values: dict[str, _Value] = {}
@@ -92,7 +96,7 @@ class _Walk:
 
     def here(self) -> _Value:
         """Return the current value."""
-        return _Value(self.shape, self.tokens, self.maker, tuple(self.links))
+        return _Value(self.shape, self.tokens, self.maker, tuple(self.links), self.padded)
 
     def _begins_anew(self, placed: Placed | None) -> bool:
         """Whether an output shape is known although the input shape is not, as for `Linear(64)`: checking resumes
@@ -139,10 +143,12 @@ class _Walk:
                     self._field(placed),
                 )
             )
+            nodes[-1] = self._with_padding(nodes[-1])
             if placed.value.part is From:
-                self._continue_from(placed.reads[0])
+                self._continue_from(placed.reads[0], placed.name)
             else:
                 self._advance(placed.value, geometry)
+                self.padded = _padded_after(nodes[-1])
             self.values[placed.name], self.begun = self.here(), True
         return tuple(nodes) if good else None
 
@@ -173,7 +179,9 @@ class _Walk:
             return self.values[read.value]
         span, _ = self.values[INPUT].maker
         field = field.entering(_image_as(self.following))
-        return _Value(field.shape, field.tokens, (span, ""), (f"{field.name} {shape_in_words(field.shape)}",))
+        links = (f"{field.name} {shape_in_words(field.shape)}",)
+        padded = None if field.padding is None else Mask(read.value, field.padding)
+        return _Value(field.shape, field.tokens, (span, ""), links, padded)
 
     def _incoming(self, placed: Placed) -> Shape:
         """Return the shape of what a layer reads first: for a `from`, of the value, or of the row that it is in."""
@@ -185,9 +193,17 @@ class _Walk:
         found = next((self.inputs.get(read.value) for read in placed.reads if not read.is_layer), None)
         return None if found is None else found.entering(_image_as(self.following))
 
-    def _continue_from(self, read: Read) -> None:
+    def _continue_from(self, read: Read, name: str) -> None:
         value = self._read(read)
         self.shape, self.tokens, self.maker, self.links = value.shape, value.tokens, value.maker, [*value.links]
+        self.padded = value.padded
+        if not read.is_layer and value.padded is not None and value.padded.ids in self.inputs:
+            self.padded = Mask(name, value.padded.padding)  # an input by its name is the value of its `from`
+
+    def _with_padding(self, node: LayerNode) -> LayerNode:
+        """Say which places of what a layer reads are padding; a layer that skips them reads their ids too."""
+        node = node if self.padded is None else replace(node, padded=self.padded)
+        return node if node.mask is None else replace(node, reads=(*node.reads, node.mask.ids))
 
     def report_unread(self, layers: Sequence[Placed | None]) -> None:
         """Report values that no layer reads, because a `from` after them continues elsewhere."""
@@ -213,7 +229,7 @@ class _Walk:
             walk = _Walk(self.findings, self.shape, self.maker)
             walk.links = list(self.links)
             walk.values, walk.inputs, walk.begun = self.values, self.inputs, self.begun
-            walk.parameters, walk.tokens = self.parameters, self.tokens
+            walk.parameters, walk.tokens, walk.padded = self.parameters, self.tokens, self.padded
             nodes = walk.along(branch.layers)
             self.parameters = walk.parameters
             good = good and nodes is not None
@@ -301,6 +317,30 @@ class _Value:
     tokens: int
     maker: tuple[Span, str]
     links: tuple[str, ...]
+    padded: Mask | None = None
+    """Which of its places are padding, if any are."""
+
+
+def _padded_after(node: LayerNode) -> Mask | None:
+    """Return which places of a layer's output are padding: the same as before, if it is still a sequence and the layer
+    has not mixed them. The branches of a composition must agree.
+    """
+    part = node.value.part
+    if issubclass(part, Composition):
+        ends = {_padded_after(branch.layers[-1]) if branch.layers else node.padded for branch in node.branches}
+        ends |= {node.padded} if len(node.branches) == 1 else set()
+        return ends.pop() if len(ends) == 1 and len(node.geometry.out) == 2 else None
+    places = 1 if part.looks_up else 2  # what a lookup reads has an axis less
+    stays = len(node.geometry.out) == 2 and len(node.incoming) == places
+    return node.padded if stays and not mixes_padding(node) else None
+
+
+def mixes_padding(node: LayerNode) -> bool:
+    """Whether a layer mixes places that are padding with others, as far as its class says."""
+    part = node.value.part
+    if node.padded is None or issubclass(part, Composition) or part.with_padding == "skips":
+        return False
+    return part.with_padding == "mixes" or part.looks_ahead(node.incoming, node.arguments())
 
 
 def _reads_previous(placed: Placed) -> bool:

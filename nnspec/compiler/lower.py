@@ -245,6 +245,8 @@ class _Lowering:
         kept = {"input": step.reads, "output": (y,)}
         keeps = [name for what, names in kept.items() if what in part.backward_reads for name in names if name]
         # From the last that it reads to the first: contributions are collected in the reverse order of the readers.
+        if self.nodes[step.node].mask is not None:  # ids have no gradient
+            others.pop()
         also = [self._share(other, step.node, shares) for other in reversed(others)][::-1]
         target = self._share(x, step.node, shares) if x in needed else None
         self.emit(

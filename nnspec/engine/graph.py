@@ -143,7 +143,7 @@ def _backward(node: Node, grad: NDArray[Any]) -> tuple[Sequence[int], Sequence[N
     if isinstance(node.layer, Composition):
         return node.reads[1:], [*node.layer.branch_gradients(grad)]
     found = node.layer.backward(np.ascontiguousarray(grad))
-    return node.reads, [*found] if isinstance(found, tuple) else [found]  # type: ignore[list-item]
+    return node.reads[: -1 if node.layer.mask is not None else None], [*found] if isinstance(found, tuple) else [found]  # type: ignore[list-item]
 
 
 def _sum(shares: Sequence[NDArray[Any]]) -> NDArray[Any]:

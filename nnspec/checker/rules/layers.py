@@ -9,6 +9,7 @@ from nnspec.checker.program import Experiment
 from nnspec.checker.rules.common import layer_of, with_argument
 from nnspec.checker.rules.registry import advice, rule
 from nnspec.checker.rules.subjects import Chain
+from nnspec.checker.shapes import mixes_padding
 from nnspec.diagnostics import Diagnostic, Edit, Fix, Note
 from nnspec.engine.initializers import Initializer
 from nnspec.engine.layers.activations import Activation
@@ -92,4 +93,19 @@ def looks_ahead(experiment: Experiment) -> Iterator[Diagnostic]:
             f"write `{argument}`" if argument else instead,
             (Note(experiment.data[0].value.origin.span, "the target of each position is the next one"),),
             with_argument(node, argument, f"add `{argument}`") if argument else None,
+        )
+
+
+@rule("NN723")
+def mixed_padding(experiment: Experiment) -> Iterator[Diagnostic]:
+    """A layer that mixes places that are padding with others."""
+    for node in (node for layer in experiment.layers for node in layer.walk() if mixes_padding(node)):
+        yield advice(
+            "NN723",
+            f"`{node.value.name}` does not skip padding, but mixes it with the other places of a sample",
+            node.span,
+            "put `GlobalAvgPool`, or `LSTM(16, return_sequences=false)`, before it"
+            if len(node.geometry.out) == 1
+            else "`MultiHeadAttention`, recurrent layers and global pools skip padding",
+            (Note(experiment.data[0].value.origin.span, "samples of this data are padded"),),
         )

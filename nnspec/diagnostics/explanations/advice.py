@@ -251,6 +251,26 @@ and the same masks.
         Example("data = Digits(train=100, test=50)\noptimizer = LBFGS\ntrain.batch = data.size\n"),
         can_be_ignored=True,
     ),
+    "NN723": Explanation(
+        """
+Samples of words or other ids are filled with padding up to one length. `MultiHeadAttention`, recurrent layers and
+global pools skip padding, and `Embedding`, `Linear`, activations and `LayerNorm` keep places apart. A layer that does
+neither, such as `Flatten`, `Conv1D`, `MaxPool` or `BatchNorm`, mixes padding with the other places: its outputs depend
+on how far a sample is filled, and after it no layer knows which places are padding. If that is intended, as in a
+convolution that learns a row for padding, ignore this warning.
+""",
+        Example(
+            'data = CSV("t.csv", target="kind", words="text", length=4)\n'
+            "model { Embedding(8); Flatten; Linear(data.classes) }\nloss = CrossEntropy\n",
+            {"t.csv": "text,kind\n" + "so good,a\nreally bad,b\n" * 4},
+        ),
+        Example(
+            'data = CSV("t.csv", target="kind", words="text", length=4)\n'
+            "model { Embedding(8); GlobalAvgPool; Linear(data.classes) }\nloss = CrossEntropy\n",
+            {"t.csv": "text,kind\n" + "so good,a\nreally bad,b\n" * 4},
+        ),
+        can_be_ignored=True,
+    ),
     "NN725": Explanation(
         """
 A column that counts the rows, or that has a different value in each row and a name such as `id`, says nothing about

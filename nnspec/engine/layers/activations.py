@@ -34,6 +34,7 @@ class Activation(Layer):
     backward_reads = frozenset({"output"})
     in_place = True
     batch_invariant = True
+    with_padding = "keeps"
     samples_independent = True
     batch_last = "keeps"
     family = "activation"

@@ -51,7 +51,8 @@ class MultiHeadAttention(Layer):
 
     W is `(D, 3·D)`, d = D/H the width of a head. With `causal`, each position attends only to itself and earlier
     positions. This is self-attention: PyTorch's `nn.MultiheadAttention(D, H, batch_first=True)` applied to (x, x, x),
-    or `F.scaled_dot_product_attention` between two `Linear`; it has no dropout and no padding mask. The weights of q, k
+    or `F.scaled_dot_product_attention` between two `Linear`; it has no dropout. Keys of padding get no weight, as with
+    its `key_padding_mask`; without any other key, the weighted sum is 0, where PyTorch's is NaN. The weights of q, k
     and v are each initialised Glorot-uniform, as in Keras; PyTorch treats the three as one matrix and initialises W_o
     uniformly in ±1/√D, as `init=pytorch` does. Biases start at zero. D must be a multiple of H: ShapeError, or
     ValueError in Python. Vaswani et al. 2017.
@@ -64,6 +65,7 @@ class MultiHeadAttention(Layer):
     backward_reads = frozenset({"input"})
     image_as = "sequence"
     looks_ahead_unless = "causal=true"
+    with_padding = "skips"
     # The weights of q, k and v have 3·D outputs together.
     pytorch_starts = MappingProxyType({"qkv_weight": XavierUniform(gain=math.sqrt(0.5)), "bias": ZEROS})
 
@@ -139,9 +141,10 @@ class MultiHeadAttention(Layer):
         """Unless it is causal."""
         return not arguments.get("causal", False)
 
-    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None, *others: NDArray[Any]) -> NDArray[Any]:
         """Compute queries, keys and values, the weighted sums of each head, and the output projection."""
         self._x = x
+        real = self.real_places(others)
         batch, length, width = x.shape
         qkv = self.work_array("qkv", (batch, length, 3 * width), x.dtype)
         _affine(x, self.qkv_weight, self.qkv_bias, qkv)
@@ -150,8 +153,10 @@ class MultiHeadAttention(Layer):
         np.matmul(q, k.swapaxes(-1, -2), out=scores)
         np.multiply(scores, self._scale, out=scores)
         by_head = self.work_array("by_head", scores.shape[:-1], x.dtype)
-        self._exponentials(scores, by_head)
+        self._exponentials(scores, by_head, None if real is None else real[:, None, None, :])
         _sums_of_rows(scores, by_head)
+        if real is not None:  # nothing to attend to: 0 / 1
+            np.copyto(by_head, 1, where=by_head == 0)
         sums = self.work_array("sums", (batch, length, self.num_heads), x.dtype)
         np.copyto(sums, by_head.swapaxes(1, 2))
         heads = self.work_array("heads", x.shape, x.dtype)
@@ -205,21 +210,27 @@ class MultiHeadAttention(Layer):
         np.matmul(scores_grad, k, out=dq)
         np.matmul(scores_grad.swapaxes(-1, -2), q, out=dk)
 
-    def _exponentials(self, scores: NDArray[Any], largest: NDArray[Any]) -> None:
-        """E = exp(S) in place, and 0 for masked positions; `largest` is a work array."""
+    def _exponentials(self, scores: NDArray[Any], largest: NDArray[Any], real: NDArray[Any] | None) -> None:
+        """E = exp(S) in place, and 0 for masked positions and padding; `largest` is a work array."""
         small = np.maximum.reduce(scores, axis=None) <= UNSHIFTED
         small &= np.minimum.reduce(scores, axis=None) >= -UNSHIFTED
-        decide(small, partial(self._as_they_are, scores), partial(self._shifted, scores, largest))
+        decide(small, partial(self._as_they_are, scores, real), partial(self._shifted, scores, largest, real))
 
-    def _as_they_are(self, scores: NDArray[Any]) -> None:
+    def _as_they_are(self, scores: NDArray[Any], real: NDArray[Any] | None) -> None:
         np.exp(scores, out=scores)
         if self.causal:
             np.multiply(scores, self._seen(scores), out=scores)
+        if real is not None:
+            np.multiply(scores, real, out=scores)
 
-    def _shifted(self, scores: NDArray[Any], largest: NDArray[Any]) -> None:
+    def _shifted(self, scores: NDArray[Any], largest: NDArray[Any], real: NDArray[Any] | None) -> None:
         if self.causal:
             np.copyto(scores, -np.inf, where=self._seen(scores) == 0)
+        if real is not None:
+            np.copyto(scores, -np.inf, where=~real)
         np.max(scores, axis=-1, out=largest)
+        if real is not None:
+            np.maximum(largest, np.finfo(scores.dtype).min, out=largest)
         rows = rows_of_places(scores)
         np.subtract(rows, largest.reshape(-1, 1), out=rows)
         np.exp(scores, out=scores)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from math import isqrt, prod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 from nnspec.engine._numpy import np
 from nnspec.engine.parameter import Parameter
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from nnspec.engine.initializers import Initializer
 
-__all__ = ["Geometry", "Layer", "Shape", "ShapeError"]
+__all__ = ["Geometry", "Layer", "Mask", "Shape", "ShapeError"]
 
 Kept = TypeVar("Kept")
 
@@ -81,6 +81,15 @@ class Geometry:
         return _restored, (plain, frozen)
 
 
+@dataclass(frozen=True)
+class Mask:
+    """Which places of a sequence are padding: those at which the value `ids` `(B, T)` has the id `padding`."""
+
+    ids: str
+    """The name of the value, as in `Layer.read`."""
+    padding: int
+
+
 def _restored(values: list[Any], frozen: list[bool]) -> Geometry:
     """Return a geometry from what `Geometry.__reduce__` gives."""
     pairs = zip(values, frozen, strict=True)
@@ -90,6 +99,7 @@ def _restored(values: list[Any], frozen: list[bool]) -> Geometry:
 
 _NOT_SEEN: tuple[Shape, ...] | None = None
 _OWN_SHARE: float | None = None
+_NO_PADDING: Mask | None = None
 _NO_STATE: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
@@ -141,6 +151,10 @@ class Layer(Part, Borrower):
     family: ClassVar[Literal["", "linear", "activation", "noise", "norm"]] = ""
     """Its family as commonly understood in the field, for advice about which layers go together."""
 
+    with_padding: ClassVar[Literal["mixes", "keeps", "skips"]] = "mixes"
+    """What it does with places of a sequence that are padding: it `keeps` them apart, since each place of y depends on
+    the same place of x only; it `skips` them, where `mask` says which they are; or it `mixes` them with others.
+    """
     looks_ahead_unless: ClassVar[str] = ""
     """The argument that makes it causal, as written in a spec: `causal=true`; "" if there is none."""
 
@@ -179,6 +193,8 @@ class Layer(Part, Borrower):
     statistics_share = _OWN_SHARE
     """The share of a batch in running statistics, instead of the layer's own; None for its own."""
     converts_arguments = True
+    mask = _NO_PADDING
+    """Which places of x are padding, if any, for a layer that `skips` them: see `masked`."""
     _state = _NO_STATE
     _carried = _NO_STATE
     _fits = _NOT_SEEN
@@ -193,7 +209,24 @@ class Layer(Part, Borrower):
     def read(self) -> tuple[str, ...]:
         """Return the names of the further values that this layer reads, in order."""
         arguments = self.arguments() if self.reads() else {}
-        return tuple(str(arguments[name]) for name in self.reads() if arguments[name] is not None)
+        named = tuple(str(arguments[name]) for name in self.reads() if arguments[name] is not None)
+        return named if self.mask is None else (*named, self.mask.ids)
+
+    def masked(self, ids: str, padding: int) -> Self:
+        """Skip places that are padding from now on: those at which the value `ids` of the network, such as `input`, has
+        the id `padding`. The layer reads it after all others, in a `Sequential` or as `layer(x, *others, ids)`, and
+        returns itself. Raises TypeError if its class cannot skip places.
+        """
+        if self.with_padding != "skips":
+            raise TypeError(f"{type(self).__name__} cannot skip padding")
+        self.mask = Mask(ids, padding)
+        return self
+
+    def real_places(self, others: tuple[NDArray[Any], ...]) -> NDArray[Any] | None:
+        """Return which places are not padding, `(B, T)`, from the values that forward reads after x; None if there is
+        no padding.
+        """
+        return None if self.mask is None else others[-1] != self.mask.padding
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -225,14 +258,16 @@ class Layer(Part, Borrower):
         """
         arguments = self.arguments()
         named = [name for name in self.reads() if arguments[name] is not None]
-        if len(others) != len(named):
+        if len(others) != len(named) + (self.mask is not None):
             raise ValueError(
                 f"{type(self).__name__} also reads {', '.join(map(repr, self.read()))}: in a `Sequential` with layers "
                 "of these names, or passed as `layer(x, *others)`"
-                if named
+                if self.read()
                 else f"{type(self).__name__} reads no values besides x"
             )
-        return type(self).geometry(incoming, arguments | dict(zip(named, others, strict=True))).out
+        if self.mask is not None and (len(incoming) != 2 or others[-1] != incoming[:1]):
+            raise ShapeError(f"{shape_in_words(others[-1])} ids are no mask of {sample_in_words(incoming)}")
+        return type(self).geometry(incoming, arguments | dict(zip(named, others, strict=False))).out
 
     def __call__(self, x: NDArray[Any], *others: NDArray[Any]) -> NDArray[Any]:
         """Compute y = f(x), `(B, *in) -> (B, *out)`: check the shape of x, then call `forward`.

@@ -36,6 +36,7 @@ class Dropout(Layer):
     """
 
     spec_name = "Dropout"
+    with_padding = "keeps"
     family = "noise"
     in_place = True
     batch_last = "keeps"

@@ -50,6 +50,7 @@ class Embedding(Layer):
     also = ("embedding", "Embed", "TokenEmbedding", "Lookup")
     looks_up = "num_embeddings"
     pytorch_starts = MappingProxyType({"weight": UNIT_NORMAL})
+    with_padding = "keeps"
     samples_independent = True
 
     num_embeddings: Inferred[Annotated[Count, Also("vocabulary", "vocab_size", "input_dim", "num_tokens")]]
@@ -251,6 +252,7 @@ class _Positions(Layer):
 
     in_place = True
     image_as = "sequence"
+    with_padding = "keeps"
     samples_independent = True
 
 

@@ -40,6 +40,7 @@ class Linear(Layer):
     backward_reads = frozenset({"input"})
     rows_of = "weight"
     batch_last = "rows"
+    with_padding = "keeps"
     samples_independent = True
     units_independent = True
 

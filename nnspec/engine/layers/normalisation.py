@@ -35,6 +35,7 @@ class _RowNorm(Layer):
     """
 
     family = "norm"
+    with_padding = "keeps"
     samples_independent = True
     kinds = MappingProxyType({"weight": "scale", "bias": "shift"})
     in_place = True

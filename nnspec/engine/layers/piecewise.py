@@ -140,6 +140,7 @@ class PReLU(Layer):
     """
 
     spec_name = "PReLU"
+    with_padding = "keeps"
     samples_independent = True
     also = ("prelu", "PRelu", "ParametricReLU")
     backward_reads = frozenset({"input"})

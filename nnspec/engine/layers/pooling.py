@@ -255,7 +255,8 @@ class AvgPool(_Pool):
 
 class GlobalAvgPool(Layer):
     """The mean of each feature over the positions of a sequence, `(B, T, F) -> (B, F)`, or of each channel over the
-    rows and columns of an image, `(B, C, H, W) -> (B, C)`; dL/dx = g / n everywhere, with n numbers per mean.
+    rows and columns of an image, `(B, C, H, W) -> (B, C)`; dL/dx = g / n everywhere, with n numbers per mean. Padding
+    does not count; without any other place, the mean is 0.
 
     In PyTorch: `AdaptiveAvgPool2d(1)` and `Flatten`, or `x.mean(dim=1)`. Lin et al. 2014.
     """
@@ -264,9 +265,12 @@ class GlobalAvgPool(Layer):
     also = ("GlobalAveragePooling2D", "GlobalAveragePooling1D", "GlobalAvgPool2D", "AdaptiveAvgPool2d", "GAP")
     batch_last = "takes"
     samples_independent = True
+    with_padding = "skips"
     image_as = "image"
 
     _shape: tuple[int, ...] | None = kept()
+    _shares: NDArray[Any] | None = kept()
+    """With padding, 1/n at each real place, and 0 at the others."""
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -284,9 +288,13 @@ class GlobalAvgPool(Layer):
         """It takes the mean over all positions."""
         return len(incoming) == 2
 
-    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None, *others: NDArray[Any]) -> NDArray[Any]:
         """Mean over all axes except the features or channels."""
-        self._shape = x.shape
+        self._shape, real = x.shape, self.real_places(others)
+        if real is not None:
+            count = np.add.reduce(real, axis=1, keepdims=True, dtype=x.dtype)
+            self._shares = shares = real / np.maximum(count, 1)
+            return np.matmul(shares[:, None, :], x, out=None if out is None else out[:, None, :]).reshape(len(x), -1)
         axes = but_features(x)[1:]
         y = np.add.reduce(x, axis=axes, out=out)
         return np.multiply(y, 1.0 / prod(x.shape[axis] for axis in axes), out=y)
@@ -296,6 +304,8 @@ class GlobalAvgPool(Layer):
     ) -> NDArray[Any] | None:
         """g / n everywhere."""
         shape = saved(self._shape, self)
+        if self.mask is not None:
+            return np.multiply(grad[:, None, :], saved(self._shares, self)[:, :, None], out=out)
         share = self.work_array("share", grad.shape, grad.dtype)
         np.multiply(grad, grad.shape[1] / prod(shape[1:]), out=share)
         dx = np.empty(shape, grad.dtype) if out is None else out

@@ -23,6 +23,7 @@ class _Shares(Layer):
     backward_reads = frozenset({"output"})
     in_place = True
     family = "activation"
+    with_padding = "keeps"
     samples_independent = True
     squashes_with = "softmax"
     image_as = "any"

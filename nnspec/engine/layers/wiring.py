@@ -27,6 +27,7 @@ class From(Layer):
     spec_name = "from"
     also = ("From", "Route", "route")
     image_as = "any"
+    with_padding = "keeps"
     samples_independent = True
 
     name: ValueName
