@@ -253,10 +253,14 @@ class RunWriter:
             "constraint = max_norm(1)",
             "accumulate = 2",
             "accumulate = 3",
+            "sharpness = sam(0.1)",
             "average = ema(0.9)",
             "average = swa(0.4)",
         ]
-        items += {extra.split()[0]: extra for extra in self.some(extras, 2)}.values()
+        chosen = {extra.split()[0]: extra for extra in self.some(extras, 2)}
+        if "sharpness" in chosen:  # both gradients of a step are of one batch
+            chosen.pop("accumulate", None)
+        items += chosen.values()
         if world not in ("text",):
             rules = "true", "min_max(-1, 1)", "robust", "standard(per=all)", "[fixed(0.5, 2, columns=[0])]"
             items += [f"standardise = {self.pick(*rules[: 4 if self.image else 5])}"] if self.maybe(0.25) else []
@@ -281,7 +285,11 @@ class RunWriter:
         lines = [f"train {{ {'; '.join(self._train(world))} }}"]
         if self.maybe(0.55):
             lanes = [f"{name}: {self._optimizer()}" for name in "abcd"[: self.pick(2, 2, 3)]]
-            if self.maybe(0.2):
+            if self.maybe(0.15) and "lr_factor" not in lines[0]:
+                nothing = "clip_norm = none; clip_value = none; constraint = none; sharpness = none; accumulate = 1"
+                search = self.pick("", ", line_search=none", ", weight_decay=0.01")
+                lanes[-1] = f"odd {{ optimizer = LBFGS(max_iter=3, history=2{search}); train {{ {nothing} }} }}"
+            elif self.maybe(0.2):
                 lanes[-1] = f"odd {{ optimizer = {self._optimizer()}; {self.pick('train.batch = 4', 'seed = 7')} }}"
             return [*lines, f"race {{ {'; '.join(lanes)} }}"]
         lines.append(f"optimizer = {self._optimizer()}")
