@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from outcomes import Stopper
 from random_runs import Bench
-from tiny_plan import make_plan
-from tiny_spec import command, compiled, run, spec
+from tiny_plan import ALLOCATION, make_plan, peak_growth, train
+from tiny_spec import OFFLINE, command, compiled, run, spec
 
 from nnspec import engine as nn
 from nnspec.checker import check
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.proofs import Compiled
+from nnspec.data.source import Dataset
 from nnspec.diagnostics import Source
 from nnspec.native import library
 
@@ -351,20 +352,31 @@ def test_an_average_is_counted_in_memory() -> None:
 # Several evaluations of a batch
 
 
-def noisy_plan(**more: str) -> Plan:
-    """Return a plan whose network draws masks and keeps running statistics."""
-    settings = "; ".join(["batch = 10", *(f"{name} = {value}" for name, value in more.items())])
-    return make_plan(spec("ReLU; Dropout(0.4); Linear(6); BatchNorm; Tanh; Linear(10)", train=settings))
+def noisy_plan(kind: str, folder: Path) -> Plan:
+    """Return a plan whose network draws masks and keeps running statistics, or carries states from batch to batch."""
+    if kind == "masks and statistics":
+        model = "ReLU; Dropout(0.4); Linear(6); BatchNorm; Tanh; Linear(10)"
+        return make_plan(spec(model, train="batch = 10; sharpness = sam"))
+    (folder / "a.txt").write_text("the fox and the crow saw a cheese in the old tree " * 3)
+    data = f'Text("{(folder / "a.txt").as_posix()}", context=5)'
+    train = "batch = 4; sharpness = sam; carry_state = true; validation = last(0.1)"
+    text = spec("Embedding(3); LSTM(4); Linear(data.classes)", data=data, train=train)
+    return make_plan(text, compiled(text).program.lanes[0].data[0].source.load(OFFLINE))
 
 
-def test_further_evaluations_are_the_same_function_and_change_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan, evaluated = noisy_plan(sharpness="sam"), []
+@pytest.mark.parametrize("kind", ["masks and statistics", "carried states"])
+def test_further_evaluations_are_the_same_function_and_change_nothing_else(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plan, evaluated = noisy_plan(kind, tmp_path), []
     assert plan.ascent is not None
+    names = [name for name in plan.buffers if name.startswith(("layer", "carried"))]
+    assert names
 
     def state() -> list[Any]:
         """All that an evaluation may change."""
         noise = [rng.bit_generator.state["state"] for rng in plan.noise]
-        return [noise, *(array.tolist() for array in plan.network.state().values()), plan.own_figures()]
+        return [noise, [plan.buffers[name].tolist() for name in names], plan.own_figures()]
 
     def move(number: int, loss: float, weight: float, again: Any, look: Any) -> float:
         before, gradients = state(), plan.buffers["gradients"].copy()
@@ -381,7 +393,7 @@ def test_further_evaluations_are_the_same_function_and_change_nothing_else(monke
     for number in range(2):
         plan.train_batch(number)
     assert len(set(evaluated)) == 2
-    assert start[0] != state()[0]
+    assert (start[0] != state()[0]) is (kind == "masks and statistics")
     assert start[1] != state()[1]
 
 
@@ -485,3 +497,28 @@ def test_a_note_says_how_many_gradients_lanes_evaluate(tmp_path: Path) -> None:
     assert "gradient evaluations per step: 1 (SGD), 2 (sam), 4 (four)" in " ".join(done.stdout.split())
     (tmp_path / "a.nn").write_text(spec(race="SGD; Adam", train="epochs = 1; batch = 10"))
     assert "gradient evaluations" not in command("run", "a.nn", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize("average", ["ema(0.9)", "swa(0.3)"])
+def test_features_that_are_always_zero_change_no_average(average: str, digits: Dataset) -> None:
+    text = spec(train=f"epochs = 4; batch = 16; average = {average}", more="dtype = float64")
+    assert make_plan(text, digits).narrowing is not None
+    narrowed, whole = run(text)["run"], run(text, "train.constraint=max_norm(1e9)")["run"]
+    np.testing.assert_allclose(narrowed.history["test_loss"], whole.history["test_loss"], rtol=1e-9)
+    for name, array in whole.network.state_dict().items():
+        np.testing.assert_allclose(narrowed.network.state_dict()[name], array, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "settings"),
+    [
+        ("Adam", "batch = 64; average = ema(0.9); sharpness = sam; penalty = L2(1e-3)"),
+        ("Adam", "batch = 64; accumulate = 3; average = swa(0)"),
+        ("LBFGS(max_iter=5)", "batch = data.size"),
+    ],
+)
+def test_steps_allocate_no_arrays(optimizer: str, settings: str) -> None:
+    model, data = "Linear(64); BatchNorm; ReLU; Dropout(0.2); Linear(10)", "Digits(train=300, test=20)"
+    plan = make_plan(spec(model, optimizer=optimizer, train=settings, data=data))
+    train(plan, 1)
+    assert peak_growth(plan) <= 3 * ALLOCATION
