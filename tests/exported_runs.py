@@ -83,10 +83,11 @@ CHAINS = {
     ),
     "joins": (
         "Reshape([4, 14, 14]); Conv2D(6, 5, stride=3); multiply { p { Tanh } q { GlobalAvgPool; Linear(6); Sigmoid }"
-        " r { Conv2D(1, 1) } }; subtract { p { } q { GlobalAvgPool } }; concat { s { dot { p { } q { Conv2D(6, 1) } } }"
-        " d { distance { p { } q { Conv2D(6, 1) } } } c { dot(normalise=true) { p { } q { Conv2D(6, 1) } } } };"
-        " Reshape([12, 4]); multiply { p { } q { GlobalAvgPool } r { Linear(1) } }; concat { p { distance { p { } q {"
-        " Linear(4) } } } q { dot(normalise=true) { p { } q { Tanh } } } }; Flatten;"
+        " r { Conv2D(1, 1) } }; subtract { p { } q { GlobalAvgPool; Linear(6) } };"
+        " concat { s { dot { p { } q { Conv2D(6, 1) } } } d { distance { p { } q { Conv2D(6, 1) } } }"
+        " c { dot(normalise=true) { p { } q { Conv2D(6, 1) } } } };"
+        " Reshape([12, 4]); multiply { p { } q { GlobalAvgPool } r { Linear(1) } };"
+        " concat { p { distance { p { } q { Linear(4) } } } q { dot(normalise=true) { p { } q { Tanh } } } }; Flatten;"
         " subtract { p { } q { Linear(1) } }; concat { p { dot { p { } q { Tanh } } } q { } }; Linear(10)",
         {},
     ),
@@ -109,6 +110,12 @@ CHAINS = {
         {},
     ),
     "ids": ("OneHot; LSTM(4); Linear(data.classes)", {"data": 'Text("letters.txt", context=6, stride=3)'}),
+    "shared": (
+        "a: Linear(12); Tanh; n: BatchNorm; concat { p { t: residual { Linear(12); Sigmoid; Linear(12) } }"
+        " q { Linear(12); same(n); same(concat1.p.t) } }; h: Linear(5); Tanh; transposed(h); Reshape([4, 6]);"
+        " g: Linear(3); transposed(g, bias=true); same(g); Flatten; Linear(10)",
+        {},
+    ),
     "hinge": ("Linear(10)", {"loss": "Hinge"}),
     "sampled": ("Linear(8); Sample(kl=0.01); Linear(10)", {}),
     "softmax": ("Linear(10); LogSoftmax", {"loss": "NLL"}),

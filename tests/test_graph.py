@@ -42,12 +42,27 @@ JOINS = {
     "cosine": "Linear(9); dot(normalise=true) { p { Linear(6) }; q { Linear(6); Tanh } }; Linear(10)",
     "distance": "Linear(9); distance { p { Linear(6) }; q { Linear(6); Tanh } }; Linear(10)",
     "no distance": "a: Linear(9); distance { p { }; q { from(a) } }; Linear(10)",
-    "squeeze and excitation": "Reshape([4, 14, 14]); Conv2D(6, 5, stride=3); Tanh; multiply { p { }; q { GlobalAvgPool;"
+    "squeeze and excitation": "Linear(36); Reshape([4, 3, 3]); Conv2D(6, 2); Tanh; multiply { p { }; q { GlobalAvgPool;"
     " Linear(3); ReLU; Linear(6); Sigmoid } }; GlobalAvgPool; Linear(10)",
-    "places": "Reshape([28, 28]); Linear(5); multiply { p { }; q { Linear(1); Sigmoid }; r { GlobalAvgPool } };"
+    "places": "Linear(20); Reshape([4, 5]); multiply { p { }; q { Linear(1); Sigmoid }; r { GlobalAvgPool } };"
     " dot { p { }; q { Linear(5) } }; Flatten; Linear(10)",
 }
 MODELS |= JOINS
+SHARED = {
+    "the same layer": "a: Linear(8); Tanh; b: Linear(8); Tanh; same(b); Sigmoid; same(b); Linear(10)",
+    "the same composition": "Linear(8); r: residual { Linear(8); Tanh }; same(r); Dropout(0.2); same(r); Linear(10)",
+    "towers": "concat { p { Linear(6); t: residual { Tanh; Linear(6) }; Linear(4) }; q { Linear(6); same(concat1.p.t);"
+    " Linear(3) } }; Linear(10)",
+    "norms": "Linear(8); n: BatchNorm; d: Dropout(0.3); Tanh; Linear(8); same(n); same(d); Linear(10)",
+    "a skip in a tower": "Linear(8); r: residual { a: Linear(8); Tanh; Linear(8); add { p { }; q { from(a) } } };"
+    " Tanh; same(r); Tanh; Linear(10)",
+    "tied": "Linear(9); h: Linear(8); Tanh; transposed(h); Tanh; Linear(10)",
+    "tied, biased": "Linear(9); h: Linear(8); Tanh; d: transposed(h, bias=true); Tanh; same(h); same(d); Linear(10)",
+    "tied to a copy": "Linear(8); h: Linear(8); Tanh; s: same(h); Tanh; transposed(s); Linear(10)",
+    "recurrent": "Linear(20); Reshape([4, 5]); l: LSTM(5); same(l); GlobalAvgPool; Linear(10)",
+    "attention": "Linear(16); Tanh; Reshape([4, 4]); m: MultiHeadAttention(2); same(m); GlobalAvgPool; Linear(10)",
+}
+MODELS |= SHARED
 
 
 @pytest.fixture
@@ -152,10 +167,10 @@ def test_a_layer_that_reads_further_values_trains_in_plans_and_by_hand(plus: typ
 
 
 def test_lanes_that_share_a_loop_have_the_bits_of_lanes_alone(plus: type[Layer]) -> None:
-    for model in (SKIP, PLUS):
+    for model in (SKIP, PLUS, JOINS["cosine"], SHARED["norms"], SHARED["tied, biased"]):
         text = spec(model, race="p { SGD(lr=0.1) }; q { SGD(lr=0.05) }; r { seed = 3; SGD(lr=0.1) }")
         together, alone = run(text), run(text, ways=ALONE)
-        for name in ("p", "q", "r"):
+        for name in "pqr":
             assert together.lanes[name].history == alone.lanes[name].history
 
 
@@ -227,6 +242,21 @@ FAULTS = {
         "NN401",
         "q",
         "branch `q` outputs 9 features",
+    ),
+    "the same of a layer below": ("same(b); Linear(9); b: Linear(10)", "NN203", "b", "further down"),
+    "the same of nothing": ("Linear(9); same(h); Linear(10)", "NN201", "h", "no layer"),
+    "other sizes": (
+        "h: Linear(9); Linear(8); same(h); Linear(10)",
+        "NN401",
+        "Linear(9)",
+        "expects 784 features but got 8",
+    ),
+    "no weight": ("h: ReLU; Linear(9); transposed(h); Linear(10)", "NN401", "h", "no weight that could be transposed"),
+    "another weight": (
+        "h: Linear(9); Linear(8); transposed(h); Linear(10)",
+        "NN401",
+        "h",
+        "takes 9 features but got 8",
     ),
     "a number": ("a: Linear(9); from(3); Linear(10)", "NN301", "3", "the name of a layer above"),
 }

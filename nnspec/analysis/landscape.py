@@ -291,6 +291,7 @@ def _layers(lane: Experiment) -> object:
             node.value.name,
             [(k, comparable(v)) for k, v in node.arguments().items() if not isinstance(v, Initializer)],
             [branch.name for branch in node.branches],
+            (node.reads, node.owners),
         )
         for layer in lane.layers
         for node in layer.walk()

@@ -29,7 +29,7 @@ from nnspec.checker.vocabulary import (
 )
 from nnspec.data.source import Facts
 from nnspec.diagnostics import Note, Span
-from nnspec.engine.part import Argument, BareWord, FilePath, Part, Signature, TensorName, ValueName
+from nnspec.engine.part import Argument, BareWord, FilePath, LayerName, Part, Signature, TensorName, ValueName
 from nnspec.syntax import tree
 
 __all__ = ["MAX_DEPTH", "Evaluator", "article", "called", "names_in", "operands"]
@@ -394,6 +394,8 @@ class Evaluator:
         word = given.value.path.text if isinstance(given.value, tree.Reference) else ""
         if word and argument.takes_value:
             return ValueName(word)
+        if word and argument.takes_layer:
+            return LayerName(word)
         if word and word not in self.lets and word not in self.scope:
             if word in argument.words:
                 return BareWord(word)

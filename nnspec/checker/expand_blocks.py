@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
@@ -31,6 +31,7 @@ from nnspec.checker.vocabulary import Suggestion, parts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
+from nnspec.engine.layers.tied import Same, Transposed
 from nnspec.engine.layers.wiring import From
 from nnspec.syntax import tree
 
@@ -97,6 +98,8 @@ class _Expansion:
         self.names: dict[str, Span] = {}
         self.values: dict[str, str] = {}
         """The layer whose output each finished layer, use of a block or composition has; "" after an error."""
+        self.made: dict[str, tuple[Placed | None, ...]] = {}
+        """The layers of each finished layer, use of a block or composition."""
         self.missing: list[tuple[str, Read]] = []
         """The values read under names that no layer above has, with the prefix of the layer that reads each."""
         self.reached: set[str] = set()
@@ -164,9 +167,87 @@ class _Expansion:
                 shared = None if changes else layer
             else:
                 layer = shared
-            reads = self._reads(layer, place)
-            found.append(Placed(name, layer, place.within, uses=place.uses, shared=general, reads=reads))
+            if layer.part is Same:
+                self._again(layer, name, place, changes, found)
+                continue
+            reads, owners = self._reads(layer, place), self._owners(layer, place)
+            found.append(Placed(name, layer, place.within, uses=place.uses, shared=general, reads=reads, owners=owners))
             self.values[name] = reads[0].value if layer.part is From and reads[0].is_layer else name
+            self.made[name] = (found[-1],)
+
+    def _again(
+        self,
+        layer: PartValue[Layer],
+        name: str,
+        place: Place,
+        changes: Mapping[str, Given],
+        found: list[Placed | None],
+    ) -> None:
+        """Place the layers of `same(NAME)`: those of NAME once more, with the same parameters."""
+        owners = self._owners(layer, place)
+        if changes:
+            help = f"set those of `{owners[0]}`" if owners else "remove it"
+            at = next(iter(changes.values())).name
+            self._error("NN203", f"`{name}` has the settings of the layers that it repeats", at, help=help)
+        originals = self.made.get(owners[0], ()) if owners else ()
+        if not originals or None in originals:
+            self.good = False
+            found.append(None)
+            return
+        whole = owners[0]
+        for original in originals:
+            copy = self._copied(original, whole, name, layer.origin.span, place) if original is not None else None
+            found.append(copy)
+            if copy is None:
+                return
+        self.values[name] = self.values[found[-1].name] if found[-1] is not None else ""
+        self.made[name] = tuple(found[-len(originals) :])
+
+    def _copied(self, original: Placed, whole: str, name: str, span: Span, place: Place) -> Placed | None:
+        """Return a layer once more under another name: with `whole` replaced by `name`."""
+        if not self._room(span):
+            return None
+
+        def renamed(word: str) -> str:
+            inside = word == whole or word.startswith(f"{whole}.")
+            return f"{name}{word.removeprefix(whole)}" if inside else word
+
+        branches = []
+        for branch in original.branches:
+            layers = tuple(
+                None if inner is None else self._copied(inner, whole, name, span, place) for inner in branch.layers
+            )
+            branches.append(replace(branch, layers=layers))
+        reads = tuple(replace(read, value=renamed(read.value)) if read.is_layer else read for read in original.reads)
+        copy = replace(
+            original,
+            name=renamed(original.name),
+            shared=renamed(original.name),
+            within=(*original.within, span),
+            uses=place.uses,
+            branches=tuple(branches),
+            reads=reads,
+            owners=() if original.value.part is From or branches else _owners_of_copy(original),
+        )
+        self.values[copy.name] = reads[0].value if copy.value.part is From and reads[0].is_layer else copy.name
+        self.made[copy.name] = (copy,)
+        return copy
+
+    def _owners(self, layer: PartValue[Layer], place: Place) -> tuple[str, ...]:
+        """Resolve the names of layers whose parameters a layer uses, from the inside out."""
+        found = []
+        for argument in layer.part.owners():
+            bound = layer.arguments.get(argument)
+            if bound is None or not isinstance(bound.value, str):
+                continue
+            name = next((name for name in _scoped(place.prefix, bound.value) if name in self.made), None)
+            if name is not None:
+                (first, *more) = self.made[name] or (None,)
+                copied = first is not None and not more and first.owners and layer.part is Transposed
+                found.append(first.owners[0] if copied and first is not None else name)
+            elif not self.brief:
+                self.missing.append((place.prefix, Read(argument, bound.value, bound.origin.span, is_layer=False)))
+        return tuple(found)
 
     def _reads(self, layer: PartValue[Layer], place: Place) -> tuple[Read, ...]:
         """Resolve the names of values in the arguments of a layer, from the inside out."""
@@ -175,9 +256,7 @@ class _Expansion:
             bound = layer.arguments.get(argument)
             if bound is None or not isinstance(bound.value, str):
                 continue
-            scope = place.prefix.split(".")[:-1]
-            names = (".".join([*scope[:depth], bound.value]) for depth in range(len(scope), -1, -1))
-            name = next((name for name in names if name in self.values), None)
+            name = next((name for name in _scoped(place.prefix, bound.value) if name in self.values), None)
             if name is None:
                 found.append(Read(argument, bound.value, bound.origin.span, is_layer=False))
                 self.missing.append((place.prefix, found[-1]))
@@ -302,9 +381,7 @@ class _Expansion:
             if read.value in inputs:
                 continue
             self.good = False
-            scope = prefix.split(".")[:-1]
-            names = [".".join([*scope[:depth], read.value]) for depth in range(len(scope), -1, -1)]
-            known = next((name for name in names if name in self.names), None)
+            known = next((name for name in _scoped(prefix, read.value) if name in self.names), None)
             if known is None:
                 visible = [*self.values, *inputs]
                 close = self.findings.nearest(read.value, visible) if self.findings.compares else None
@@ -371,6 +448,7 @@ class _Expansion:
         found += layers
         last = layers[-1] if layers else None
         self.values[names[0]] = "" if last is None else self.values[last.name]
+        self.made[names[0]] = tuple(layers)
 
     def _bind(
         self, block: tree.Block, use: tree.Expression, changes: Mapping[str, Given], evaluator: Evaluator
@@ -452,7 +530,7 @@ class _Expansion:
             return
         if isinstance(value, PartValue):
             found.append(Placed(name, value.of(Layer), place.within, branches, place.uses, general))
-            self.values[name] = name
+            self.values[name], self.made[name] = name, (found[-1],)
         else:
             found.append(None)
             self.values[name] = ""
@@ -502,3 +580,15 @@ class _Expansion:
             layers = self.chain(branch.items, replace(place, prefix=prefix, shared=shared, what=word))
             found.append(PlacedBranch(word, branch.head, tuple(layers)))
         return found
+
+
+def _owners_of_copy(original: Placed) -> tuple[str, ...]:
+    """Return the owners of a layer that repeats another one: the first of those that share their parameters."""
+    is_copy = len(original.owners) > (original.value.part is Transposed)
+    return original.owners if is_copy else (original.name, *original.owners)
+
+
+def _scoped(prefix: str, name: str) -> Iterator[str]:
+    """Yield the full names that a name may stand for, from the inside out."""
+    scope = prefix.split(".")[:-1]
+    return (".".join([*scope[:depth], name]) for depth in range(len(scope), -1, -1))

@@ -52,6 +52,8 @@ class Placed:
     """The name with the labels of repeated layers and blocks, without the number of the copy."""
     reads: tuple[Read, ...] = ()
     """The further values that it reads."""
+    owners: tuple[str, ...] = ()
+    """The layers above whose parameters it uses."""
 
 
 @dataclass(frozen=True)

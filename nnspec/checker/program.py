@@ -327,6 +327,10 @@ class LayerNode:
     """The blocks that contain it, outermost first."""
     reads: tuple[str, ...] = ()
     """The further values that it reads: full names of layers whose outputs they are, or `INPUT`."""
+    owners: tuple[str, ...] = ()
+    """The layers above whose parameters it uses: that which it repeats, or whose weight it transposes."""
+    uses_of: Mapping[str, Shape] = field(default_factory=dict)
+    """Shapes of the parameters of others that it uses; its own are in the geometry."""
     field: Field | None = None
     """For a `from` of one of several inputs: the range of the sample's row that it takes."""
     padded: Mask | None = None

@@ -18,6 +18,9 @@ from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.chain import Member
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Geometry, Layer, Mask, Shape, ShapeError, shape_in_words
+from nnspec.engine.layers.embedding import Embedding
+from nnspec.engine.layers.linear import Linear
+from nnspec.engine.layers.tied import Transposed
 from nnspec.engine.layers.wiring import From
 
 __all__ = ["MAX_PARAMETERS", "infer_shapes", "mixes_padding", "trainable"]
@@ -87,6 +90,10 @@ class _Walk:
         """Whether the input shape is unknown, after a layer that could not be placed."""
         self.values: dict[str, _Value] = {}
         """The outputs so far, by the names of their layers; shared by all branches."""
+        self.geometries: dict[str, Geometry] = {}
+        """The geometry of each layer, with the parameters that it uses of others; shared by all branches."""
+        self.tied: set[str] = set()
+        """The layers whose weight may be transposed."""
         self.inputs: Mapping[str, Field] = {}
         """The inputs of the data if there are several: then a chain must begin with a `from`."""
         self.following: Sequence[Placed | None] = ()
@@ -128,6 +135,8 @@ class _Walk:
             if geometry is None or branches is None:
                 self.lost = not self._begins_anew(placed)
                 continue
+            self.geometries[placed.name] = geometry
+            geometry, uses_of = self._own(placed, geometry)
             if not placed.branches:
                 self._count(geometry, placed.value)
             nodes.append(
@@ -140,6 +149,8 @@ class _Walk:
                     branches,
                     placed.uses,
                     tuple(read.value for read in placed.reads),
+                    placed.owners,
+                    uses_of,
                     self._field(placed),
                 )
             )
@@ -151,6 +162,38 @@ class _Walk:
                 self.padded = _padded_after(nodes[-1])
             self.values[placed.name], self.begun = self.here(), True
         return tuple(nodes) if good else None
+
+    def _of_owner(self, placed: Placed) -> dict[str, Any]:
+        """Return what the owner of a layer's parameters determines: inferred sizes, or the shape of its weight. Raises
+        ShapeError for an owner without such a weight.
+        """
+        if not placed.owners:
+            return {}
+        owner = self.geometries.get(placed.owners[-1] if placed.value.part is Transposed else placed.owners[0])
+        if placed.value.part is not Transposed:
+            return dict(owner.inferred) if owner is not None else {}
+        weight = {} if owner is None else owner.parameters
+        if placed.owners[-1] not in self.tied or len(weight.get("weight", ())) != 2:
+            raise ShapeError(
+                f"`{placed.owners[-1]}` has no weight that could be transposed",
+                argument="name",
+                label="this layer",
+                help="`transposed` uses the weight of a `Linear` or an `Embedding`",
+            )
+        return {"name": weight["weight"]}
+
+    def _own(self, placed: Placed, geometry: Geometry) -> tuple[Geometry, Mapping[str, Shape]]:
+        """Return the geometry with only the layer's own parameters, and the parameters that it uses of others."""
+        if placed.value.part in (Linear, Embedding):
+            self.tied.add(placed.name)
+        if not placed.owners:
+            return geometry, {}
+        if placed.value.part is not Transposed:
+            return replace(geometry, parameters={}, state={}), geometry.parameters
+        weight = {"weight": self.geometries[placed.owners[-1]].parameters["weight"]}
+        if len(placed.owners) > 1:  # it repeats a transposed layer, whose bias it uses too
+            return replace(geometry, parameters={}), weight | dict(geometry.parameters)
+        return geometry, weight
 
     def _undecided(self, placed: Placed) -> bool:
         """Report a layer that begins a model of data with several inputs without saying which of them it reads."""
@@ -229,6 +272,7 @@ class _Walk:
             walk = _Walk(self.findings, self.shape, self.maker)
             walk.links = list(self.links)
             walk.values, walk.inputs, walk.begun = self.values, self.inputs, self.begun
+            walk.geometries, walk.tied = self.geometries, self.tied
             walk.parameters, walk.tokens, walk.padded = self.parameters, self.tokens, self.padded
             nodes = walk.along(branch.layers)
             self.parameters = walk.parameters
@@ -244,6 +288,7 @@ class _Walk:
                 return part.combine(self.shape, members, placed.value.values())
             arguments = self._looked_up(part, placed.value.values())
             arguments |= {read.argument: self._read(read).shape for read in placed.reads}
+            arguments |= self._of_owner(placed)
             if part is not From:
                 self._hold_ids(part)
             return part.geometry(self.shape, arguments)
@@ -369,7 +414,7 @@ def _all_of(layers: Sequence[Placed | None]) -> Iterator[Placed]:
 
 def _uninformed(value: PartValue[Layer], incoming: Shape) -> Geometry | None:
     """Return a layer without its inferable arguments; None if the shapes still do not match."""
-    if value.part.reads():
+    if value.part.reads() or value.part.owners():
         return None
     unsaid = {a.name: None for a in value.part.signature() if a.inferred}
     try:

@@ -5,7 +5,7 @@ only once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
@@ -141,6 +141,8 @@ def bind(steps: Steps, views: Views, kernels: Kernels, rows: int) -> Calls:
         elif step.op == "sum":
             out, reads = views[str(step.writes)], [views[name] for name in step.reads]
             backward.append((_add, (out, *reads), step, out))
+        elif step.op == "gather":
+            backward += _gathered(step, kernels)
         elif step.op == "split":
             backward.append(_split(step, steps, views))
     return Calls(tuple(forward), tuple(metrics), tuple(losses), tuple(backward))
@@ -172,6 +174,17 @@ def _add(out: NDArray[Any], first: NDArray[Any], second: NDArray[Any], *others: 
     np.add(first, second, out=out)
     for other in others:
         np.add(out, other, out=out)
+
+
+def _gathered(step: Step, kernels: Kernels) -> Iterator[Call]:
+    """Yield the calls that add the gradients of a layer's parameters at its other uses to its own."""
+    users = [dict(kernels.layers(replace(step, node=name))) for name in step.uses]
+    for lane, owner in kernels.layers(step):
+        for parameter in owner.parameters().values():
+            for use in (shared for user in users for shared in user[lane].shared().values()):
+                if use.owner is parameter:
+                    out = parameter.grad
+                    yield partial(np.add, out=out), (out, use.grad), step, out
 
 
 def _joined(step: Step, steps: Steps, views: Views) -> Call:

@@ -239,6 +239,9 @@ def _vectors(layout: Layout, *, decays: bool) -> Iterator[Buffer]:
     size = (layout.params,)
     yield Buffer("parameters", "parameters", size, layout.dtype)
     yield Buffer("gradients", "gradients", size, layout.dtype)
+    uses = [shape for layer in layout.layers for node in layer.node.walk() for shape in node.uses_of.values()]
+    if uses:
+        yield Buffer("shared gradients", "gradients", (sum(map(prod, uses)),), layout.dtype)
     for i, layer in enumerate(layout.layers):
         for name, shape in layer.node.geometry.state.items():
             yield Buffer(f"layer{i}.{name}", "state of layers", shape, layout.dtype)

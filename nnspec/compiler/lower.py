@@ -110,6 +110,8 @@ class _Lowering:
     values: dict[str, str] = field(default_factory=dict)
     """The value of each layer, by the full name of the layer."""
     _readers: Counter[str] = field(default_factory=Counter)
+    _uses: dict[str, list[str]] = field(default_factory=dict)
+    """The layers that use the parameters of each layer and whose gradients are known, from the last to the first."""
 
     def result(self) -> Steps:
         return Steps(tuple(self.steps), self.slots, self.nodes)
@@ -231,9 +233,11 @@ class _Lowering:
         """Return the values that depend on trained parameters and therefore need a gradient."""
         needed: set[str] = set()
         for step in forward:
-            node = self.nodes[step.node]
-            parameters = step.op == "forward" and not node.branches and node.geometry.parameters
-            trained = parameters and step.node not in self.frozen
+            trained = False
+            if step.op == "forward":
+                node = self.nodes[step.node]
+                own = step.node not in self.frozen and bool(node.geometry.parameters) and not node.branches
+                trained = own or any(owner not in self.frozen for owner in node.owners)
             if step.writes is not None and (trained or any(read in needed for read in step.reads)):
                 needed.add(step.writes)
         return needed
@@ -261,6 +265,11 @@ class _Lowering:
                 also=tuple(also),
             )
         )
+        if step.node in self._uses:
+            self.emit(Step("gather", step.node, (), uses=tuple(reversed(self._uses[step.node]))))
+        for owner in node.owners:
+            if owner not in self.frozen:
+                self._uses.setdefault(owner, []).append(step.node)
 
     def _split(self, step: Step, gradient: str, needed: set[str], shares: dict[str, list[str]]) -> None:
         """Copy to every branch of a concat its own part of the gradient, as a contiguous array."""

@@ -37,7 +37,8 @@ def may_narrow(experiment: Experiment) -> bool:
     decays = {each.layer for each in tensors(experiment) if each.weight_decay} if experiment.by_name else set()
     if first.name in decays:
         return False
-    if any(INPUT in node.reads or node.field for layer in experiment.layers for node in layer.walk()):
+    nodes = [node for layer in experiment.layers for node in layer.walk()]
+    if any(INPUT in node.reads or node.field or first.name in node.owners for node in nodes):
         return False
     return bool(first.value.part.rows_of) and len(first.incoming) == 1 and optimizer.part.rests(optimizer.values())
 

@@ -62,6 +62,8 @@ def build_network(experiment: Experiment, dtype: str | None = None) -> Sequentia
     network = Sequential()
     for i, node in enumerate(experiment.layers):
         network.add(make_layer(node, experiment.seed, dtype or experiment.dtype, (i,)), node.name)
+    for node in (inner for layer in experiment.layers for inner in layer.walk() if inner.owners):
+        network.share(node.name, node.owners[0])
     if experiment.initial is not None and experiment.initial.arrays:
         own = network.state_dict()
         for name, array in experiment.initial.arrays.items():
@@ -212,8 +214,16 @@ class Plan:
                 )
                 parameter.move_to(*(self.buffers[v][segment.part].reshape(shape) for v in ("parameters", "gradients")))
                 parameter.segments = (replace(segment, start=0),)
+        nodes = [node for layer in self.experiment.layers for node in layer.walk()]
+        owners = {node.name: node.owners[-1] for node in nodes if node.owners}
         for name, layer in self.layers.items():
-            layer.trains = name not in self.layout.frozen
+            layer.trains = owners.get(name, name) not in self.layout.frozen
+        start = 0
+        for name in owners:
+            for use in self.layers[name].shared().values():
+                end = start + use.size
+                use.keep_gradient_in(self.buffers["shared gradients"][start:end].reshape(use.shape))
+                start = end
         return list(self.layout.tensors)
 
     def _keep_state(self) -> None:

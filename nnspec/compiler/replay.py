@@ -50,7 +50,7 @@ _WRONG = 77
 """Bytes and numbers that no call writes by accident."""
 _PATTERN = 65_537
 """The number of different weights used in a check; a prime, so that no two rows of a matrix are equal."""
-_BROUGHT = ("x", "labels", "targets", "weights", "stored", "wide", "gradients")
+_BROUGHT = ("x", "labels", "targets", "weights", "stored", "wide", "gradients", "shared gradients")
 """Buffers that every batch overwrites."""
 
 

@@ -200,7 +200,7 @@ def stack_lanes(steps: Steps, lanes: int, *, shared: bool) -> Steps:
     found: list[Step] = []
     copies: dict[str, str] = {}
     for step in steps:
-        way: Way = "lanes" if step.op in ("metric", "loss", "loss gradient", "update") else "once"
+        way: Way = "lanes" if step.op in ("metric", "loss", "loss gradient", "gather", "update") else "once"
         if step.op in ("forward", "backward"):
             way = ways[step.node]
         whole = way == "batch" or (way == "once" and step.op in _FORWARD) or step.op == "loss"
@@ -221,6 +221,6 @@ def stack_lanes(steps: Steps, lanes: int, *, shared: bool) -> Steps:
 
 
 def _way(node: LayerNode) -> Way:
-    if node.reads:
+    if node.reads or node.owners:
         return "lanes"
     return "batch" if batch_invariant(node) else "stack" if has_stack(node) else "lanes"

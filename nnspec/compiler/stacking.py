@@ -102,4 +102,14 @@ def _form(node: LayerNode) -> object:
     shapes = tuple(node.geometry.parameters.items())
     arguments = comparable(node.arguments()) if batch_invariant(node) else ()
     inside = tuple((branch.name, tuple(map(_form, branch.layers))) for branch in node.branches)
-    return node.value.part, node.incoming, node.geometry.out, shapes, arguments, inside, node.reads, node.field
+    return (
+        node.value.part,
+        node.incoming,
+        node.geometry.out,
+        shapes,
+        arguments,
+        inside,
+        node.reads,
+        node.owners,
+        node.field,
+    )

@@ -28,7 +28,19 @@ from nnspec.engine.layers.contract import Shape
 __all__ = ["Op", "Slot", "Step", "Steps", "Way"]
 
 Op = Literal[
-    "copy", "forward", "add", "concat", "scale", "metric", "loss", "loss gradient", "backward", "sum", "split", "update"
+    "copy",
+    "forward",
+    "add",
+    "concat",
+    "scale",
+    "metric",
+    "loss",
+    "loss gradient",
+    "backward",
+    "sum",
+    "split",
+    "gather",
+    "update",
 ]
 Way = Literal["once", "batch", "stack", "lanes"]
 """How a step serves several lanes: `once`, on arrays that hold all of them; `batch`, with the samples of all lanes as
@@ -79,6 +91,8 @@ class Step:
     """Work arrays; their contents before and after the step do not matter."""
     over: bool = False
     """Whether it may overwrite the first value that it reads."""
+    uses: tuple[str, ...] = ()
+    """For a `gather`, the layers that use parameters of its node: their gradients are added to its own, in order."""
     part: tuple[int, int] | None = None
     """For a `split`, the range on the joined axis."""
     way: Way = "once"

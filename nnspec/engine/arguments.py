@@ -23,6 +23,7 @@ __all__ = [
     "FigureName",
     "FilePath",
     "Inferred",
+    "LayerName",
     "Nameable",
     "Positive",
     "Probability",
@@ -91,6 +92,10 @@ class FigureName(str):
 
 class TensorName(str):
     """A name of tensors of a network, as a bare word: `h1`, `residual1.Linear2.bias`, `Embedding`."""
+
+
+class LayerName(BareWord):
+    """The name of a layer above whose parameters are used, as a bare word."""
 
 
 class ValueName(BareWord):
@@ -210,6 +215,11 @@ class Argument:
     def takes_value(self) -> bool:
         """Whether it accepts the name of a value of the model."""
         return ValueName in self.options
+
+    @functools.cached_property
+    def takes_layer(self) -> bool:
+        """Whether it accepts the name of a layer whose parameters are used."""
+        return LayerName in self.options
 
     @functools.cached_property
     def takes_path(self) -> bool:
@@ -367,9 +377,19 @@ def _writable(annotation: Any) -> bool:
         return all(
             _writable(option) for item in typing.get_args(annotation) if item is not ... for option in _options(item)
         )
-    return annotation in (int, float, bool, str, None, type(None), FigureName, FilePath, TensorName, ValueName) or (
-        isinstance(annotation, type) and issubclass(annotation, Nameable)
-    )
+    return annotation in (
+        int,
+        float,
+        bool,
+        str,
+        None,
+        type(None),
+        FigureName,
+        FilePath,
+        TensorName,
+        ValueName,
+        LayerName,
+    ) or (isinstance(annotation, type) and issubclass(annotation, Nameable))
 
 
 def _converted(value: Any, options: Iterable[Any]) -> Any:
@@ -402,7 +422,7 @@ def _is_of(value: object, annotation: Any) -> bool:
         )
     if annotation is None or annotation is type(None):
         return value is None
-    if annotation in (FigureName, ValueName):
+    if annotation in (FigureName, ValueName, LayerName):
         return isinstance(value, str)
     if annotation is FilePath:
         return isinstance(value, (str, os.PathLike))
@@ -442,6 +462,8 @@ def _type_in_words(annotation: Any) -> str:
         return "a path in quotes"
     if annotation is ValueName:
         return "the name of a layer above, or of an input"
+    if annotation is LayerName:
+        return "the name of a layer above"
     if annotation is TensorName:
         return "a layer (`h1`), a kind of layer (`Embedding`), a kind of parameter (`bias`)"
     if annotation in words:

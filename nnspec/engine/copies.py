@@ -387,7 +387,10 @@ class GraphRow:
             if not isinstance(node.layer, Composition) and any(p is parameter for p in node.layer.parameters().values())
         )
         reads, flat = [self._values[read] for read in node.reads], parameter.data.reshape(-1)
-        here = flat.copy()
+        here, nodes = flat.copy(), self._graph.nodes
+        uses = [use for use in nodes if any(p.owner is parameter for p in use.layer.shared().values())]
+        if uses:
+            return self._through_all(flat, lines, which, t)
         y, rows, terms = np.empty((len(which), *self._values[number + 1].shape)), [], []
         try:
             for c, (where, there) in enumerate(lines.points(here, which, t)):
@@ -400,6 +403,24 @@ class GraphRow:
             flat[...] = here
         self._added.append(np.array(terms))
         return self._onwards({number + 1: y}, number + 1, _stacked(rows))
+
+    def _through_all(
+        self, flat: NDArray[Any], lines: Lines, which: NDArray[Any], t: NDArray[Any]
+    ) -> tuple[NDArray[Any], Sides]:
+        """Run the whole network for each copy: several layers use the stepped parameter."""
+        here, x, ys, rows, terms = flat.copy(), self._values[0], [], [], []
+        leaves = [node.layer for node in self._graph.nodes if not isinstance(node.layer, Composition)]
+        try:
+            for where, there in lines.points(here, which, t):
+                flat[where] = there
+                ys.append(np.array(self._graph.run(x)[self._graph.result]))
+                rows.append([side.copy() for layer in leaves for side in sides_of(layer)])
+                terms.append(added_by(leaves))
+                flat[where] = here[where]
+        finally:
+            flat[...] = here
+        self._added.append(np.array(terms))
+        return np.stack(ys), _stacked(rows)
 
     def _onwards(self, changed: dict[int, NDArray[Any]], first: int, sides: Sides) -> tuple[NDArray[Any], Sides]:
         """Run the nodes from `first` on that read a changed value `(C, B, *s)`."""

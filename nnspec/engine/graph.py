@@ -27,7 +27,7 @@ INPUT = "input"
 
 def is_graph(layers: Iterable[Layer]) -> bool:
     """Whether any of the layers, or a layer within one, reads a value by name."""
-    return any(inner.read() or isinstance(inner, From) for layer in layers for inner in layer.walk())
+    return any(inner.read() or inner.shared() or isinstance(inner, From) for layer in layers for inner in layer.walk())
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,9 @@ class Graph:
                 continue
             for read, share in reversed([*zip(*_backward(node, _sum(own)), strict=True)]):
                 shares.setdefault(read, []).append(share)
+        for node in self.nodes:
+            for shared in node.layer.shared().values():
+                np.add(shared.owner.grad, shared.grad, out=shared.owner.grad)
         own = shares.pop(0, [])
         return _sum(own) if own else np.zeros_like(self._like)
 
@@ -156,5 +159,5 @@ def _sum(shares: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 def _no_gradient(node: Node) -> None:
     if not isinstance(node.layer, Composition):
-        for parameter in node.layer.parameters().values():
+        for parameter in (*node.layer.parameters().values(), *node.layer.shared().values()):
             parameter.grad.fill(0)

@@ -89,6 +89,30 @@ class Sequential:
             part.add(layer, name)
         return part
 
+    def share(self, name: str, owner: str) -> Sequential:
+        """Let a layer use the parameters of another one, and return the network: `model.share("b", "a")`. Layers in
+        compositions are named by their paths.
+
+        Each use has a gradient of its own, and `backward` adds them to the owner's, first to last. A layer of the same
+        kind uses all parameters and the state of its owner; a `Transposed`, its weight. Raises KeyError for an unknown
+        name, and TypeError for layers of different kinds.
+        """
+        layers = dict(self.walk())
+        one, other = layers[name], layers[owner]
+        if type(one) is not type(other) and not one.owners():
+            raise TypeError(f"{name} is {type(one).__name__}, and {owner} is {type(other).__name__}")
+        one.share(other)
+        self._graph, self._chained = None, False
+        return self
+
+    def walk(self) -> Iterator[tuple[str, Layer]]:
+        """Iterate over all layers, also those within compositions, by their full names."""
+        waiting = list(zip(reversed(self.names), reversed(self.layers), strict=True))
+        while waiting:
+            name, layer = waiting.pop()
+            yield name, layer
+            waiting.extend(reversed([(f"{name}.{path}", child) for path, child in layer.children().items()]))
+
     @property
     def graph(self) -> Graph | None:
         """The network as nodes that read values by name; None if every layer reads only the previous value.

@@ -178,6 +178,27 @@ class Parameter:
         return f"Parameter(shape={self.shape}, dtype={self._data.dtype})"
 
 
+class Shared(Parameter):
+    """A parameter of another layer as used by one more: the same numbers, wherever these are moved, with a gradient of
+    its own, which is added to that of the owner.
+    """
+
+    __slots__ = ("owner",)
+
+    def __init__(self, owner: Parameter) -> None:
+        self.owner: Parameter = owner.owner if isinstance(owner, Shared) else owner
+        self._grad = np.zeros_like(self.owner.data)
+        self.segments = self.owner.segments
+
+    @property
+    def _data(self) -> NDArray[Any]:  # type: ignore[override]
+        return self.owner.data
+
+    def keep_gradient_in(self, array: NDArray[Any]) -> None:
+        """Write the gradient into an array of its shape that the caller owns."""
+        self._grad = array
+
+
 def _joined(parts: Iterable[slice]) -> list[slice]:
     """Join consecutive ranges that are adjacent."""
     found: list[slice] = []

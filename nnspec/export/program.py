@@ -24,6 +24,7 @@ from nnspec.engine.layers.contract import Layer, Shape, feature_axis
 from nnspec.engine.layers.products import aligned_shape
 from nnspec.engine.layers.resampling import Resampling
 from nnspec.engine.layers.shaping import Framing, Permutation, Permuting
+from nnspec.engine.layers.tied import Transposed
 from nnspec.engine.layers.transposed import WINDOW, windows_over
 from nnspec.engine.layers.windows import Windows, sizes, windows_on
 from nnspec.results.predictor import Predictor, squashing
@@ -167,7 +168,12 @@ class Program:
     @property
     def parameters(self) -> int:
         """How many numbers its layers have."""
-        return sum(array.size for op in self.ops for array in op.weights.values() if op.node is not None)
+        own = (op for op in self.ops if op.node is not None and not op.node.owners)
+        tied = (op for op in self.ops if op.node is not None and op.node.owners)
+        arrays = (array for op in own for array in op.weights.values())
+        return sum(array.size for array in arrays) + sum(
+            prod(shape) for op in tied if op.node is not None for shape in op.node.geometry.parameters.values()
+        )
 
     def last_readers(self) -> Mapping[str, int]:
         """Return, for each value, the index of the last operation that reads it; what comes out is read at the end."""
@@ -327,6 +333,8 @@ class _Building:
 def _kind(node: LayerNode) -> str:
     """Name the operation of a layer. The parts of other packages have no code in any target."""
     part = layer_class(node)
+    if part is Transposed:  # a linear layer, with the weight of another one
+        return "Linear"
     if part.spec_name == "multiply":
         return "product"
     return part.spec_name if part.__module__.startswith(_ENGINE) else f"{part.__module__}:{part.spec_name}"
@@ -343,11 +351,17 @@ def _weights(layer: Layer, node: LayerNode, dtype: str) -> dict[str, NDArray[Any
         matrices = () if layer.repetitions(plane, node.arguments()) else layer.matrices(plane, node.arguments())
         names = ("rows", "columns")[-len(matrices) :]
         return {name: matrix.astype(dtype) for name, matrix in zip(names, matrices, strict=False)}
-    return {name: parameter.data for name, parameter in layer.parameters().items()} | layer.state()
+    if isinstance(layer, Transposed):
+        return {name: parameter.data for name, parameter in layer.as_linear().items()}
+    own = {**layer.parameters(), **layer.shared()}
+    return {name: parameter.data for name, parameter in own.items()} | layer.state_in_use()
 
 
 def _arguments(layer: Layer, node: LayerNode) -> dict[str, Any]:
     """Return the arguments of a layer; for SELU, also its two constants; for an input, its range of the row."""
+    if isinstance(layer, Transposed):
+        out = node.geometry.out[-1]
+        return {"in_features": node.incoming[-1], "out_features": out, "bias": layer.bias is not None}
     if node.field is not None:
         return {"start": node.field.start, "stop": node.field.stop}
     constants = {

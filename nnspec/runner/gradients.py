@@ -279,6 +279,7 @@ def _same_calculus(one: Experiment, other: Experiment) -> bool:
 def _plain_layer(node: LayerNode) -> object:
     return (
         node.value.name,
+        (node.reads, node.owners),
         comparable(node.arguments()),
         [(branch.name, len(branch.layers)) for branch in node.branches],
     )

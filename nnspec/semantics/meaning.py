@@ -97,7 +97,8 @@ def _structure(layers: Sequence[LayerNode]) -> Iterator[Any]:
         if isinstance(item, str):
             yield item
             continue
-        yield f"{item.name}: {item.value.name}"
+        owner = f" of {item.owners[0]}" if item.owners else ""
+        yield f"{item.name}: {item.value.name}{owner}"
         for branch in reversed(item.branches):
             waiting += ["}", *reversed(branch.layers), f"{branch.name} {{"]
 

@@ -167,7 +167,7 @@ def geometry_of(layer: Layer, incoming: Shape) -> Geometry:
             )
             for name, chain in layer._branches.items()
         }
-        return type(layer).combine(incoming, branches)
+        return type(layer).combine(incoming, branches, layer.arguments())
     width = layer.weight.shape[1] if isinstance(layer, nn.Linear) else None
     return type(layer).geometry(incoming, {"in_features": None, "out_features": width, "bias": True})
 

@@ -22,5 +22,6 @@ from nnspec.engine.layers.sampling import *  # noqa: F403
 from nnspec.engine.layers.shaping import *  # noqa: F403
 from nnspec.engine.layers.smooth import *  # noqa: F403
 from nnspec.engine.layers.softmax import *  # noqa: F403
+from nnspec.engine.layers.tied import *  # noqa: F403
 from nnspec.engine.layers.transposed import *  # noqa: F403
 from nnspec.engine.layers.wiring import *  # noqa: F403

@@ -26,7 +26,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 from nnspec.engine._numpy import np
-from nnspec.engine.parameter import Parameter
+from nnspec.engine.parameter import Parameter, Shared
 from nnspec.engine.part import Part
 from nnspec.engine.work import Borrower, Work
 from nnspec.errors import ContractError
@@ -196,6 +196,7 @@ class Layer(Part, Borrower):
     mask = _NO_PADDING
     """Which places of x are padding, if any, for a layer that `skips` them: see `masked`."""
     _state = _NO_STATE
+    _shares_state = False
     _carried = _NO_STATE
     _fits = _NOT_SEEN
     """The shapes of what it reads that were last checked successfully."""
@@ -205,6 +206,12 @@ class Layer(Part, Borrower):
     def reads(cls) -> tuple[str, ...]:
         """The arguments that name further values that the layer reads, in order."""
         return tuple(argument.name for argument in cls.signature() if argument.takes_value)
+
+    @classmethod
+    @cache
+    def owners(cls) -> tuple[str, ...]:
+        """The arguments that name layers whose parameters it uses, in order."""
+        return tuple(argument.name for argument in cls.signature() if argument.takes_layer)
 
     def read(self) -> tuple[str, ...]:
         """Return the names of the further values that this layer reads, in order."""
@@ -304,18 +311,42 @@ class Layer(Part, Borrower):
         raise NotImplementedError
 
     def parameters(self) -> dict[str, Parameter]:
-        """Return the trainable parameters by name: the attributes that are Parameters."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Parameter)}
+        """Return the trainable parameters by name: the attributes that are Parameters, without those of other
+        layers.
+        """
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if isinstance(value, Parameter) and not isinstance(value, Shared)
+        }
+
+    def share(self, owner: Layer) -> None:
+        """Use the parameters and the state of another layer of the same kind from now on, each with a gradient of its
+        own.
+        """
+        for name, value in vars(owner).items():
+            if isinstance(value, Parameter):
+                setattr(self, name, Shared(value))
+        self._state, self._shares_state = owner._state, True
+
+    def shared(self) -> dict[str, Shared]:
+        """Return the parameters of other layers that it uses, by the names of its attributes."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Shared)}
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of the layer's state besides its parameters, by name; forward writes to them."""
+        return {} if self._shares_state else dict(self._state)
+
+    def state_in_use(self) -> dict[str, NDArray[Any]]:
+        """Return the same, also for a layer that uses the state of another one."""
         return dict(self._state)
 
     def keep_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Move that state, with its contents, to arrays of the same shapes that the caller owns."""
         for name, array in arrays.items():
             np.copyto(array, self._state[name])
-        self._state = {**self._state, **arrays}
+        if isinstance(self._state, dict):  # in place: layers that share it see it too
+            self._state.update(arrays)
 
     def carry(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """From now on, begin each sample with the final state of the same row in the previous batch: one array `(2,

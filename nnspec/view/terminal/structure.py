@@ -44,7 +44,9 @@ def print_structure(compiled: Compiled, console: Console) -> None:
 def _same_layers(one: Experiment, other: Experiment) -> bool:
     def layers(lane: Experiment) -> list[object]:
         nodes = (node for layer in lane.layers for node in layer.walk())
-        return [(n.name, str(n.value), n.incoming, [branch.name for branch in n.branches]) for n in nodes]
+        return [
+            (n.name, str(n.value), n.incoming, n.reads, n.owners, [branch.name for branch in n.branches]) for n in nodes
+        ]
 
     return layers(one) == layers(other)
 
@@ -251,6 +253,10 @@ def _layer_record(node: LayerNode) -> dict[str, Any]:
         "params": _size(node),
         "flops": node.geometry.flops,
     }
+    if node.reads:
+        record["reads"] = list(node.reads)
+    if node.owners:
+        record["parameters_of"] = list(node.owners)
     if node.branches:
         record["branches"] = [
             {"name": branch.name, "layers": [_layer_record(inner) for inner in branch.layers]}
