@@ -77,11 +77,11 @@ def plus() -> Iterator[type[Layer]]:
         backward_reads = frozenset({"input"})
 
         value: ValueName
-        times: ValueName | None = None
+        factor: ValueName | None = None
 
         @classmethod
         def geometry(cls, incoming: Shape, arguments: Any) -> Geometry:
-            for name in ("value", "times"):
+            for name in ("value", "factor"):
                 if arguments[name] not in (None, incoming):
                     raise ShapeError(f"`{name}` has the shape {arguments[name]}, not {incoming}", argument=name)
             return Geometry(incoming, 2 * incoming[0])
@@ -105,7 +105,7 @@ def plus() -> Iterator[type[Layer]]:
 
 
 PLUS = (
-    "a: Linear(12); Tanh; b: Linear(12); Sigmoid; c: Linear(12); Plus(a, times=b); Tanh; Linear(12);"
+    "a: Linear(12); Tanh; b: Linear(12); Sigmoid; c: Linear(12); Plus(a, factor=b); Tanh; Linear(12);"
     " Tanh; Plus(c); Linear(10)"
 )
 
@@ -175,13 +175,13 @@ def test_lanes_that_share_a_loop_have_the_bits_of_lanes_alone(plus: type[Layer])
 
 
 def test_a_layer_reads_what_its_argument_names_and_says_what_does_not_fit(plus: type[Layer]) -> None:
-    layer = plus(value="a", times="b")
-    assert (layer.reads(), layer.read()) == (("value", "times"), ("a", "b"))
+    layer = plus(value="a", factor="b")
+    assert (layer.reads(), layer.read()) == (("value", "factor"), ("a", "b"))
     one = np.ones((2, 3))
     np.testing.assert_array_equal(layer(one, 2 * one, 3 * one), 7 * one)
     with pytest.raises(ValueError, match=r"Plus also reads 'a', 'b': in a `Sequential`"):
         layer(one)
-    with pytest.raises(ShapeError, match="`times` has the shape"):
+    with pytest.raises(ShapeError, match="`factor` has the shape"):
         layer(one, one, np.ones((2, 4)))
     with pytest.raises(ValueError, match="Linear reads no values besides x"):
         nn.Linear(3, 3)(one, one)
