@@ -43,6 +43,42 @@ ARRIVING = ("arriving", "arriving_cells")
 """The work arrays for the gradients of h and c."""
 
 
+class Packing:
+    """Sequences without their padding: real places first, in order, then those that are padding.
+
+    `real` `(B, T)` says which places are real. The state after a place that is padding is that after the last real
+    place before it, or the initial one.
+    """
+
+    def __init__(self, real: NDArray[Any]) -> None:
+        self._order = np.argsort(~real, axis=1, kind="stable")  # (B, T): the place that comes c-th
+        self._last = np.cumsum(real, axis=1).T - 1  # (T, B): which of these is the last real one up to each place
+        self._started = (self._last >= 0)[..., None]
+        self._samples = np.arange(len(real))
+
+    def packed(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Reorder the places of x: `(B, T, n) -> (B, T, n)`."""
+        return np.take_along_axis(x, self._order[..., None], axis=1)
+
+    def unpacked(self, states: NDArray[Any], first: NDArray[Any] | None) -> NDArray[Any]:
+        """Return the state after each place, `(T, B, n) -> (T, B, n)`, from those of packed sequences."""
+        return np.where(self._started, states[np.maximum(self._last, 0), self._samples], 0 if first is None else first)
+
+    def packed_gradients(self, grad: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
+        """Add up dL/d(state after each place) `(T, B, n)` for the states of packed sequences; return the rest, which is
+        that of the initial state, `(B, n)`.
+        """
+        out.fill(0)
+        np.add.at(out, (np.maximum(self._last, 0), self._samples), np.where(self._started, grad, 0))
+        return np.where(self._started, 0, grad).sum(axis=0)
+
+    def unpacked_gradients(self, grad: NDArray[Any]) -> NDArray[Any]:
+        """Return dL/dx of each place, `(T, B, n) -> (T, B, n)`, from those of packed sequences."""
+        found = np.empty_like(grad)
+        np.put_along_axis(found, self._order.T[..., None], grad, axis=0)
+        return found
+
+
 class Recurrent(Layer):
     """Base of the recurrent layers: x `(B, T, in)` -> y `(B, T, hidden)`, or, with `return_sequences=false`, only the
     last one, `(B, hidden)`. The initial state is zero; all parameters start uniformly in ±1/√hidden.
@@ -55,10 +91,14 @@ class Recurrent(Layer):
     `state` names the value to start from instead of zero, with one number for each unit: `(B, n)`, or `(B, T, n)`, of
     which the row at the last position is used. It holds the states in the order of PyTorch's h_0 and c_0: h of each
     direction, then, of an LSTM, c of each direction.
+
+    At places that are padding, the state stays as it is, so that the last one is that after the last real place, as of
+    PyTorch's `pack_padded_sequence`; y is then 0 at these places there, and repeats the state here, as in Keras.
     """
 
     image_as = "sequence"
     samples_independent = True
+    with_padding = "skips"
     looks_ahead_unless = "bidirectional=false"
     gates: ClassVar[int]
     """The number of columns per hidden unit."""
@@ -89,6 +129,8 @@ class Recurrent(Layer):
     """The layer that reads the sequence from its end."""
     _first: tuple[NDArray[Any] | None, ...] = kept()
     """The states before the first step, `(B, hidden)` each; None if they are zero."""
+    _packing: Packing | None = kept()
+    """How padding is skipped, if there is any."""
     _state_shape: Shape = kept()
     """The shape of one sample of the value to start from."""
 
@@ -210,9 +252,12 @@ class Recurrent(Layer):
         y = out
         if y is None:
             y = np.empty((len(x), *self.output_shape(x.shape[1:], *(each.shape[1:] for each in others))), x.dtype)
-        start = self._start_of(others)
+        real = self.real_places(others)
+        start = self._start_of(others if real is None else others[:-1])
+        self._packing = None if real is None else Packing(real)
         self._step_through(x, self._outputs(y, 0), self._parts(start, 0))
         if self._reverse is not None:
+            self._reverse._packing = None if real is None else Packing(real[:, ::-1])
             self._reverse._step_through(x[:, ::-1], self._outputs(y, 1), self._parts(start, 1))
         return y
 
@@ -273,7 +318,8 @@ class Recurrent(Layer):
         batch, places, features = x.shape
         self._places = (places, batch)
         self._inputs = inputs = self._array("inputs", features, x.dtype)
-        np.copyto(inputs, x.transpose(1, 0, 2))
+        packing = self._packing
+        np.copyto(inputs, (x if packing is None else packing.packed(x)).transpose(1, 0, 2))
         self._hidden = hidden = self._array("hidden", self.hidden_size, x.dtype)
         rows = self._array("rows", self.gates * self.hidden_size, x.dtype)
         np.matmul(rows_of_places(inputs), self.weight_ih.data, out=rows_of_places(rows))
@@ -294,6 +340,8 @@ class Recurrent(Layer):
             self._first = tuple(parts)
         self._run(self._by_gates(rows), hidden)
         states = self._all_states()
+        if packing is not None:
+            states = tuple(packing.unpacked(*pair) for pair in zip(states, self._first, strict=True))
         for (_, after), state in zip(carried, states, strict=False):
             np.copyto(after, state[-1])
         for y, state in zip(ys, states, strict=False):
@@ -307,7 +355,7 @@ class Recurrent(Layer):
         """
         inputs, hidden = saved(self._inputs, self), saved(self._hidden, self)
         (places, _), width, dtype = self._places, self.gates * self.hidden_size, hidden.dtype
-        arriving = []
+        arriving, of_first = [], []
         for name, grad in zip(ARRIVING, grads, strict=False):
             array = self._array(name, self.hidden_size, dtype)
             arriving.append(array)
@@ -316,15 +364,21 @@ class Recurrent(Layer):
             else:
                 array[:-1].fill(0)
                 np.copyto(array[-1], grad)
+            if self._packing is not None:
+                of_first.append(self._packing.packed_gradients(array.copy(), array))
         rows = self._array("rows", width, dtype)
-        for start, slope in zip(starts, self._run_back(arriving, hidden, rows), strict=False):
+        slopes = self._run_back(arriving, hidden, rows)
+        for number, (start, slope) in enumerate(zip(starts, slopes, strict=False)):
             np.copyto(start, slope)
+            if number < len(of_first):
+                np.add(start, of_first[number], out=start)
         flat, passed = rows_of_places(rows), None
         np.matmul(rows_of_places(inputs).T, flat, out=self.weight_ih.grad)
         self._sum(flat, self.bias_ih)
         if input_grad:
             passed = self._array("passed", inputs.shape[-1], dtype)
             np.matmul(flat, self.weight_ih.data.T, out=rows_of_places(passed))
+            passed = passed if self._packing is None else self._packing.unpacked_gradients(passed)
         self._turn_to_state(self._by_gates(rows))
         self._sum(flat, self.bias_hh)
         first = self._first[0]
