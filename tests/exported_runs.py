@@ -29,6 +29,7 @@ SPECS = {
     "schedules_race": ("line", _PICTURES),
     "spirals": ("mlp", "data=Spirals(train=90, test=30, classes=3)"),
     "tiny_gpt": (None, "context=16", "data.stride=2000", "width=16", "depth=2", "train.sample=0"),
+    "vae": (None, _PICTURES),
     "width_sweep": ("width=16", _PICTURES),
 }
 """Each spec, with the lane that is exported (None: the only one) and the settings that make it small."""
