@@ -534,3 +534,12 @@ def test_ids_have_no_gradient_and_no_row_in_the_report() -> None:
     model = network(nn.Embedding(4, 3), nn.Flatten(), nn.Linear(6, 3))
     report = nn.check_gradients(model, nn.CrossEntropyLoss(), np.arange(16).reshape(8, 2) % 4, LABELS)
     assert [tensor.name for tensor in report.tensors] == ["Embedding1.weight", "Linear1.weight", "Linear1.bias", "loss"]
+
+
+def test_rows_of_branches_are_made_during_a_check() -> None:
+    """Tests of what a branch declares, made with a few steps, leave nothing for the steps that follow."""
+    branches = [nn.Linear(4, 30), nn.Tanh()], [nn.Linear(4, 2)]
+    model = nn.NumpyMLP(nn.Linear(3, 4), nn.Concat(*branches), nn.Linear(32, 2))
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((6, 3)), rng.standard_normal((6, 2))
+    assert nn.check_gradients(model, nn.MSELoss(), x, y).error < 1e-7
