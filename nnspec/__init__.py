@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nnspec.api import format_text as format_text
     from nnspec.api import gradcheck as gradcheck
     from nnspec.api import landscape as landscape
+    from nnspec.api import lr_range as lr_range
     from nnspec.api import new as new
     from nnspec.api import resolved as resolved
     from nnspec.api import run as run
@@ -92,6 +93,7 @@ _PUBLIC = {
     "format_text": "nnspec.api",
     "gradcheck": "nnspec.api",
     "landscape": "nnspec.api",
+    "lr_range": "nnspec.api",
     "new": "nnspec.api",
     "resolved": "nnspec.api",
     "run": "nnspec.api",
@@ -134,6 +136,7 @@ __all__ = [
     "format_text",
     "gradcheck",
     "landscape",
+    "lr_range",
     "new",
     "resolved",
     "run",

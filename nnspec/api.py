@@ -25,6 +25,7 @@ from nnspec.text import quoted
 if TYPE_CHECKING:
     from nnspec.analysis.landscape import Kind, Landscape
     from nnspec.analysis.meter import Tick
+    from nnspec.analysis.rate_range import RateRange
     from nnspec.engine.part import Part
     from nnspec.records.folder import RunFolder
     from nnspec.results.run import Place, RunResult
@@ -51,6 +52,8 @@ __all__ = [
     "identity_of",
     "landscape",
     "landscape_of",
+    "lr_range",
+    "lr_range_of",
     "new",
     "new_part",
     "passed",
@@ -640,6 +643,60 @@ def landscape_of(
 
     chosen = [lane.name for name in lanes for lane in pick(compiled.program, name)] if lanes else None
     return map_landscape(compiled, access, observer, lanes=chosen, kind=plane, grid=grid, tick=tick)
+
+
+def lr_range(
+    spec: SpecLike,
+    set: Overrides = None,
+    *,
+    lanes: Sequence[str] = (),
+    low: float = 1e-6,
+    high: float = 10.0,
+    steps: int = 200,
+    data_dir: PathLike | None = None,
+    offline: bool = False,
+) -> RateRange:
+    """Train each lane of a spec for some steps while its learning rate grows from `low` to `high` (Smith 2017).
+
+        found = nnspec.lr_range("specs/race.nn")
+        found.lanes["Adam"].suggestion       # a tenth of the rate at which the smoothed loss was lowest
+        found.plot("rates.png")
+
+    Args:
+        spec: the path of a spec, or a `Spec`.
+        set: settings that override those of the spec, as in `run`.
+        lanes: lanes to train, by default all.
+        low: the rate of the first step.
+        high: the rate of the last step.
+        steps: number of steps of each lane, at least 10.
+        data_dir: folder with the files of a data source.
+        offline: do not download anything.
+
+    Raises what `run` raises, ValueError for an invalid range, and LaneError for an unknown lane.
+    """
+    from nnspec.view.terminal.quiet import Warns
+
+    access = Access(Path(data_dir) if data_dir is not None else None, offline)
+    return lr_range_of(compile_spec(spec, set), access, Warns(), lanes=lanes, low=low, high=high, steps=steps)
+
+
+def lr_range_of(
+    compiled: Compiled,
+    access: Access,
+    observer: Observer,
+    *,
+    lanes: Sequence[str] = (),
+    low: float = 1e-6,
+    high: float = 10.0,
+    steps: int = 200,
+    tick: Tick = lambda done, total: None,
+) -> RateRange:
+    """Do what `lr_range` does for a compiled program. `tick` is called with the number of finished steps."""
+    from nnspec.analysis.rate_range import find_rates
+    from nnspec.view.terminal.resolved import pick
+
+    chosen = [lane.name for name in lanes for lane in pick(compiled.program, name)] if lanes else None
+    return find_rates(compiled, access, observer, lanes=chosen, low=low, high=high, steps=steps, tick=tick)
 
 
 def diff(a: SpecLike, b: SpecLike, set: Overrides = None) -> Difference:

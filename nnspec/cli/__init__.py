@@ -44,6 +44,7 @@ _COMMANDS = {
     "show": ("nnspec.cli.show", "Show layers, shapes, parameters, FLOPs and memory."),
     "diff": ("nnspec.cli.diff", "Show how two specs differ in meaning."),
     "landscape": ("nnspec.cli.landscape", "Plot the loss landscape with the path of each lane."),
+    "lr-range": ("nnspec.cli.lr_range", "Find a learning rate by a range test."),
     "gradcheck": ("nnspec.cli.gradcheck", "Check a spec's gradients with finite differences."),
     "conform": ("nnspec.cli.conform", "Check layers, optimizers and other parts of your own."),
     "data": ("nnspec.cli.data", "Download and locate data sets."),

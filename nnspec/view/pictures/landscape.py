@@ -48,13 +48,15 @@ _SMALLER, _LETTERS, _LINES = 170, 150, 4
 """Letters in a line of the facts above and of the sentences below, and how many lines these may take."""
 
 
-def picture_place(spec: str, out: str | os.PathLike[str] | None = None, *, force: bool = False) -> Path:
-    """Return the path of a picture: `out`, or `<spec>-landscape.png` in the current folder.
+def picture_place(
+    spec: str, out: str | os.PathLike[str] | None = None, what: str = "landscape", *, force: bool = False
+) -> Path:
+    """Return the path of a picture: `out`, or `<spec>-<what>.png` in the current folder.
 
     Raises OutputError for a file that already exists, unless `force` says to replace it, for a folder that does not
     exist or is not writable, and for an unknown picture suffix.
     """
-    path = Path(out) if out is not None else Path(f"{Path(spec).stem or 'spec'}-landscape.png")
+    path = Path(out) if out is not None else Path(f"{Path(spec).stem or 'spec'}-{what}.png")
     if path.suffix.lower() not in _FORMATS:
         raise OutputError(f"{path} has no picture suffix; it must end in {', '.join(_FORMATS)}")
     if path.is_dir():

@@ -19,13 +19,13 @@ __all__ = ["GridProgress", "print_landscape"]
 
 
 class GridProgress:
-    """A bar for the grid, on a terminal; nothing in a pipe."""
+    """A bar for the grid, or for other steps, on a terminal; nothing in a pipe."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, text: str = "measuring the loss on the plane") -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._progress = Progress(
-            TextColumn("measuring the loss on the plane"),
+            TextColumn(text),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
