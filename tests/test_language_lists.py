@@ -147,3 +147,8 @@ def test_a_long_index_is_broken_without_a_trailing_comma() -> None:
     formatted = format_source(Source("a.nn", written)).text
     assert ",\n" not in formatted
     assert format_source(Source("a.nn", formatted)).text == formatted
+
+
+def test_a_word_that_is_also_the_name_of_a_layer_with_arguments_is_a_word() -> None:
+    experiment = lane("B\nB(valid)", "block B(p=same) { Conv2D(4, 3, padding=p) }")
+    assert [arguments(experiment, f"B{i}.Conv2D1")["padding"] for i in (1, 2)] == ["same", "valid"]

@@ -126,8 +126,10 @@ class Evaluator:
         if not isinstance(expression, tree.Reference) or len(expression.path.names) > 1:
             return False
         word = expression.path.text
-        known = (self.scope, self.lets, CONSTANTS, FUNCTIONS, parts(), LITERALS)
-        return not any(word in names for names in known) and word in options()
+        known = (self.scope, self.lets, CONSTANTS, FUNCTIONS, LITERALS)
+        part = parts().get(word)  # `same` is also a layer, but not without arguments
+        is_part = part is not None and not any(argument.required for argument in part.signature())
+        return not is_part and not any(word in names for names in known) and word in options()
 
     def let(self, name: str) -> object:
         """Return the value of a `let`, or UNKNOWN."""
