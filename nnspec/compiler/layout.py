@@ -255,6 +255,8 @@ def _vectors(layout: Layout, *, decays: bool) -> Iterator[Buffer]:
         yield Buffer(f"optimizer.{name}", "optimizer", size, layout.dtype)
     if experiment.train.sharpness is not None:
         yield Buffer("step.before", "optimizer", size, layout.dtype)
+    if experiment.train.sharpness is not None or experiment.train.average is not None:
+        yield Buffer("step.block", "optimizer", (min(BLOCK, layout.params),), layout.dtype)
     if experiment.train.accumulate > 1:
         yield Buffer("step.accumulated", "optimizer", size, layout.dtype)
     if experiment.train.average is not None:

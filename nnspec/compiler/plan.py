@@ -278,7 +278,8 @@ class Plan:
         buffers["step.average"][...] = buffers["parameters"]
         prefix = "step.average."
         state = [(buffers[n.removeprefix(prefix)], array) for n, array in buffers.items() if n.startswith(prefix)]
-        return AveragedWeights.over(rule, [(buffers["parameters"], buffers["step.average"])], state)
+        weights = [(buffers["parameters"], buffers["step.average"])]
+        return AveragedWeights.over(rule, weights, state, buffers["step.block"])
 
     def _make_ascent(self) -> Ascent | None:
         """Create the way to where gradients are taken, if that is not at the weights."""
@@ -286,7 +287,7 @@ class Plan:
         if rule is None:
             return None
         params, before = self.optimizer.params, self.buffers["step.before"]
-        return Ascent(params, rule, [before[before.size - params[0].size :]])
+        return Ascent(params, rule, [before[before.size - params[0].size :]], self.buffers["step.block"])
 
     def _make_repeatable(self) -> Repeatable | None:
         """Create what allows a batch to be evaluated again, if steps need that."""
@@ -424,7 +425,7 @@ class Plan:
         evaluates the batch once more, with the weights as they are then.
         """
         train = self.experiment.train
-        started = time.perf_counter_ns()
+        started, evaluating = time.perf_counter_ns(), self._evaluating
         share = 1.0
         if self.accumulator is not None:
             self.accumulator.add(weight)
@@ -444,7 +445,7 @@ class Plan:
             clip_grad_value(self.optimizer.params, train.clip_value)
         if train.clip_norm is not None:
             clip_grad_norm(self.optimizer.params, train.clip_norm)
-        clipped = time.perf_counter_ns()
+        clipped, evaluated = time.perf_counter_ns(), self._evaluating
         self.optimizer.at(self.epoch + number // train.accumulate / self.steps, self.length.epochs, self.steps)
         self.optimizer.step(self._objective(loss + penalty, again) if again is not None else None)
         moved = time.perf_counter_ns()
@@ -453,10 +454,16 @@ class Plan:
         if self.average is not None and self.average.rule.every_step:
             self.average.update()
         if look is not None:
-            look("update", "optimizer", moved - clipped, None)
+            look("update", "optimizer", moved - clipped - (self._evaluating - evaluated), None)
             if self.adjusts:
-                look("update", "penalties and clipping", clipped - started + time.perf_counter_ns() - moved, None)
+                others = clipped - started - (evaluated - evaluating) + time.perf_counter_ns() - moved
+                look("update", "penalties and clipping", others, None)
         return penalty * share
+
+    @property
+    def _evaluating(self) -> int:
+        """Nanoseconds of further evaluations so far, whose steps are timed by themselves."""
+        return self.repeatable.nanoseconds if self.repeatable is not None else 0
 
     def _penalise(self) -> float:
         """Add the gradients of penalties, and return the penalties."""

@@ -13,6 +13,7 @@ So a line search looks along one fixed function.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,9 @@ class Repeatable:
     ) -> None:
         self._generators, self._arrays, self._copies = generators, arrays, copies
         self._states: list[Any] = []
-        self._evaluations = 0
+        self._evaluations, self._started = 0, 0
+        self.nanoseconds = 0
+        """The duration of all further evaluations."""
 
     def first(self) -> None:
         """Begin a batch, before its first evaluation."""
@@ -53,6 +56,7 @@ class Repeatable:
 
     def begin_again(self) -> None:
         """Begin a further evaluation."""
+        self._started = time.perf_counter_ns()
         for rng, state in zip(self._generators, self._states, strict=True):
             rng.bit_generator.state = state
         for array, (before, after) in self._kept():
@@ -64,6 +68,7 @@ class Repeatable:
         """End a further evaluation."""
         for array, (_, after) in self._kept():
             np.copyto(array, after)
+        self.nanoseconds += time.perf_counter_ns() - self._started
 
     def counted(self) -> float:
         """Return the number of evaluations since the last call."""

@@ -12,6 +12,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.network import Sequential
 from nnspec.engine.part import Also, Count, PlainPart, Range
+from nnspec.engine.penalties import BLOCK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     Pair = tuple[NDArray[Any], NDArray[Any]]
 
 __all__ = ["EMA", "SWA", "AveragedWeights", "WeightAverage", "update_statistics"]
-
-BLOCK = 16_384
-"""The number of weights processed at a time: few enough to stay in the processor's cache."""
 
 
 class WeightAverage(PlainPart):
@@ -110,19 +108,23 @@ class AveragedWeights:
 
     def __init__(self, model: Sequential, rule: WeightAverage) -> None:
         state = model.state().values() if rule.renews_statistics else ()
-        self._begin(rule, [(p.data, p.data.copy()) for p in model.parameters()], [(a, a.copy()) for a in state])
+        weights = [(p.data, p.data.copy()) for p in model.parameters()]
+        largest = max((own for own, _ in weights), key=np.size)
+        self._begin(rule, weights, [(a, a.copy()) for a in state], np.empty(min(BLOCK, largest.size), largest.dtype))
 
     @classmethod
-    def over(cls, rule: WeightAverage, weights: Sequence[Pair], state: Sequence[Pair]) -> AveragedWeights:
-        """Average weights in arrays that the caller owns: pairs of an array of the network and one for its average."""
+    def over(
+        cls, rule: WeightAverage, weights: Sequence[Pair], state: Sequence[Pair], block: NDArray[Any]
+    ) -> AveragedWeights:
+        """Average weights in arrays that the caller owns: pairs of an array of the network and one for its average, and
+        a work array of any size.
+        """
         average = cls.__new__(cls)
-        average._begin(rule, weights, state)
+        average._begin(rule, weights, state, block)
         return average
 
-    def _begin(self, rule: WeightAverage, weights: Sequence[Pair], state: Sequence[Pair]) -> None:
-        self.rule, self._weights, self._state = rule, weights, state
-        largest = max((own for own, _ in (*weights, *state)), key=np.size)
-        self._block = np.empty(min(BLOCK, largest.size), largest.dtype)
+    def _begin(self, rule: WeightAverage, weights: Sequence[Pair], state: Sequence[Pair], block: NDArray[Any]) -> None:
+        self.rule, self._weights, self._state, self._block = rule, weights, state, block
         self.averaged = 0
         """How many weights are in the average."""
         self._shown = False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from nnspec.engine._numpy import np
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, PlainPart, Positive
+from nnspec.engine.penalties import BLOCK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SAM", "Ascent"]
 
-BLOCK = 16_384
-"""The number of weights processed at a time: few enough to stay in the processor's cache."""
 EPSILON = 1e-12
 """Added to the norm before dividing, so that it never divides by zero."""
 
@@ -52,14 +51,21 @@ class Ascent:
         ascent.down()
         optimizer.step()
 
-    `arrays` are those to keep θ in, one of each parameter's shape; by default, they are allocated.
+    `arrays` are those to keep θ in, one of each parameter's shape, and `block` is a work array of any size; by default,
+    they are allocated.
     """
 
-    def __init__(self, params: Iterable[Parameter], rule: SAM, arrays: Sequence[NDArray[Any]] = ()) -> None:
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        rule: SAM,
+        arrays: Sequence[NDArray[Any]] = (),
+        block: NDArray[Any] | None = None,
+    ) -> None:
         self.params, self.rule = list(params), rule
         self._before = list(arrays) or [np.empty_like(parameter.data) for parameter in self.params]
         largest = max((parameter.data for parameter in self.params), key=np.size)
-        self._block = np.empty(min(BLOCK, largest.size), largest.dtype)
+        self._block = np.empty(min(BLOCK, largest.size), largest.dtype) if block is None else block
 
     def up(self) -> float:
         """θ ← θ + ε, with the current gradients; frozen parameters are not changed. Returns ‖g‖, or ‖|θ|·g‖."""
