@@ -93,7 +93,7 @@ CHAINS = {
         {},
     ),
     "states": (
-        "Reshape([28, 28]); x: Conv1D(4, 4, stride=4); encoder: GRU(3); from(x); r: RNN(3, state=encoder);"
+        "Reshape([28, 28]); Conv1D(4, 4, stride=4); x: LayerNorm; encoder: GRU(3); from(x); r: RNN(3, state=encoder);"
         " both: LSTM(2, bidirectional=true, return_cell=true, return_sequences=false); from(r);"
         " again: LSTM(2, bidirectional=true, state=both); last: LSTM(3, return_cell=true, return_sequences=false);"
         " start: Linear(3); from(again); GRU(3, state=start, return_sequences=false); ends: Linear(6); from(x);"
