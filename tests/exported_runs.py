@@ -98,7 +98,8 @@ CHAINS = {
         " again: LSTM(2, bidirectional=true, state=both); last: LSTM(3, return_cell=true, return_sequences=false);"
         " start: Linear(3); from(again); GRU(3, state=start, return_sequences=false); ends: Linear(6); from(x);"
         " LSTM(3, state=last, return_sequences=false); p: Tanh; from(x); GRU(3, bidirectional=true, state=ends);"
-        " GlobalAvgPool; concat { a { } b { from(p) } }; Linear(10)",
+        " c: MaxPool(2); from(r); Linear(6); MultiHeadAttention(2, context=c);"
+        " MultiHeadAttention(3, context=c, bias=false); GlobalAvgPool; concat { a { } b { from(p) } }; Linear(10)",
         {},
     ),
     "channels": (

@@ -335,11 +335,10 @@ class LayerNode:
     """For a `from` of one of several inputs: the range of the sample's row that it takes."""
     padded: Mask | None = None
     """Which places of what it reads first are padding, if any are."""
-
-    @property
-    def mask(self) -> Mask | None:
-        """The same, for a layer that skips them: then the last of `reads` are the ids."""
-        return self.padded if self.padded is not None and self.value.part.with_padding == "skips" else None
+    mask: Mask | None = None
+    """Which places it skips as padding, if it does: those of what it reads first, or of another value that it attends
+    to. Then the last of `reads` are the ids.
+    """
 
     @property
     def span(self) -> Span:

@@ -154,7 +154,7 @@ class _Walk:
                     self._field(placed),
                 )
             )
-            nodes[-1] = self._with_padding(nodes[-1])
+            nodes[-1] = self._with_padding(nodes[-1], placed)
             if placed.value.part is From:
                 self._continue_from(placed.reads[0], placed.name)
             else:
@@ -243,10 +243,15 @@ class _Walk:
         if not read.is_layer and value.padded is not None and value.padded.ids in self.inputs:
             self.padded = Mask(name, value.padded.padding)  # an input by its name is the value of its `from`
 
-    def _with_padding(self, node: LayerNode) -> LayerNode:
+    def _with_padding(self, node: LayerNode, placed: Placed) -> LayerNode:
         """Say which places of what a layer reads are padding; a layer that skips them reads their ids too."""
-        node = node if self.padded is None else replace(node, padded=self.padded)
-        return node if node.mask is None else replace(node, reads=(*node.reads, node.mask.ids))
+        node, part = node if self.padded is None else replace(node, padded=self.padded), node.value.part
+        mask = self.padded
+        for read in placed.reads:
+            mask = self._read(read).padded if read.argument == part.skips_in else mask
+        if mask is None or part.with_padding != "skips":
+            return node
+        return replace(node, mask=mask, reads=(*node.reads, mask.ids))
 
     def report_unread(self, layers: Sequence[Placed | None]) -> None:
         """Report values that no layer reads, because a `from` after them continues elsewhere."""

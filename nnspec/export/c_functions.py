@@ -360,20 +360,24 @@ static void log_softmax(const real *x, real *y, int blocks, int features, int in
 }
 """,
     "attention": """
-/* Self-attention: queries, keys and values of all places, weighted sums of each head, and the output projection. */
-static void attention(const real *x, const real *wqkv, const real *bqkv, const real *wo, const real *bo, real *y,
-                      real *qkv, real *scores, real *heads, int length, int width, int count, int causal, real scale)
+/* Queries of all places of x, keys and values of c, weighted sums of each head, and the output projection. */
+static void attention(const real *x, const real *c, const real *wq, const real *bq, const real *wk, const real *bk,
+                      const real *wv, const real *bv, const real *wo, const real *bo, real *y, real *qs, real *ks,
+                      real *vs, real *scores, real *heads, int length, int keys, int width, int count, int causal,
+                      real scale)
 {
     int d = width / count;
-    linear(x, wqkv, bqkv, qkv, length, width, 3 * width);
+    linear(x, wq, bq, qs, length, width, width);
+    linear(c, wk, bk, ks, keys, width, width);
+    linear(c, wv, bv, vs, keys, width, width);
     for (int h = 0; h < count; h++)
         for (int t = 0; t < length; t++) {
-            const real *q = qkv + (long)t * 3 * width + h * d;
+            const real *q = qs + (long)t * width + h * d;
             real *to = heads + (long)t * width + h * d, most = -INFINITY;
-            int last = causal ? t + 1 : length;
+            int last = causal ? t + 1 : keys;
             double sum = 0;
             for (int s = 0; s < last; s++) {
-                const real *k = qkv + (long)s * 3 * width + width + h * d;
+                const real *k = ks + (long)s * width + h * d;
                 real dot = 0;
                 for (int i = 0; i < d; i++) dot += q[i] * k[i];
                 scores[s] = dot * scale;
@@ -382,7 +386,7 @@ static void attention(const real *x, const real *wqkv, const real *bqkv, const r
             for (int s = 0; s < last; s++) sum += scores[s] = exp@(scores[s] - most);
             for (int i = 0; i < d; i++) to[i] = 0;
             for (int s = 0; s < last; s++) {
-                const real *v = qkv + (long)s * 3 * width + 2 * width + h * d;
+                const real *v = vs + (long)s * width + h * d;
                 for (int i = 0; i < d; i++) to[i] += scores[s] * v[i];
             }
             for (int i = 0; i < d; i++) to[i] = (real)(to[i] / sum);

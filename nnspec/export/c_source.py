@@ -361,11 +361,18 @@ def _conv(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
 
 def _attention(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
     (length, width), heads = op.incoming, int(op.arguments["num_heads"])
-    arrays = [c.weight(op, name) for name in ("qkv_weight", "qkv_bias", "out_weight", "out_bias")]
-    memory = [c.scratch("qkv", 3 * length * width), c.scratch("scores", length), c.scratch("heads", length * width)]
-    numbers = [str(length), str(width), str(heads), str(int(op.arguments["causal"]))]
+    weight, bias, arrays = op.weights["qkv_weight"], op.weights.get("qkv_bias"), []
+    for i, name in enumerate("qkv"):
+        part = slice(i * width, (i + 1) * width)
+        arrays.append(c.weight(op, f"{name}_weight", np.ascontiguousarray(weight[:, part])))
+        arrays.append("0" if bias is None else c.weight(op, f"{name}_bias", bias[part]))
+    arrays += [c.weight(op, name) for name in ("out_weight", "out_bias")]
+    keys = op.reads[-1].shape[0]
+    memory = [c.scratch("q", length * width), c.scratch("k", keys * width), c.scratch("v", keys * width)]
+    memory += [c.scratch("scores", keys), c.scratch("heads", length * width)]
+    numbers = [str(length), str(keys), str(width), str(heads), str(int(op.arguments["causal"]))]
     scale = c.number((width // heads) ** -0.5)
-    return [f"attention({', '.join([reads[0], *arrays, y, *memory, *numbers, scale])});"]
+    return [f"attention({', '.join([reads[0], reads[-1], *arrays, y, *memory, *numbers, scale])});"]
 
 
 def _recurrent(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:

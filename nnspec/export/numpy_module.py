@@ -169,6 +169,12 @@ def _row_norm(op: Op, reads: Sequence[str]) -> str:
     return text
 
 
+def _attention(op: Op, reads: Sequence[str]) -> str:
+    names, numbers = ("qkv_weight", "qkv_bias", "out_weight", "out_bias"), ("num_heads", "causal")
+    words = [reads[0], reads[-1], *(_weight(op, name) for name in names), *(repr(op.arguments[n]) for n in numbers)]
+    return f"_attention({', '.join(words)})"
+
+
 def _recurrent(op: Op, reads: Sequence[str]) -> str:
     names, hidden = ("weight_ih", "weight_hh", "bias_ih", "bias_hh"), int(op.arguments["hidden_size"])
     both, every = bool(op.arguments["bidirectional"]), bool(op.arguments["return_sequences"])
@@ -259,9 +265,7 @@ _EMIT: Mapping[str, Callable[[Op, Sequence[str]], str]] = {
     "Conv2D": _conv,
     "ConvTranspose1D": _conv_transpose,
     "ConvTranspose2D": _conv_transpose,
-    "MultiHeadAttention": _call(
-        "_attention", ("qkv_weight", "qkv_bias", "out_weight", "out_bias"), ("num_heads", "causal")
-    ),
+    "MultiHeadAttention": _attention,
     "RNN": _recurrent,
     "LSTM": _recurrent,
     "GRU": _recurrent,
@@ -475,12 +479,15 @@ def _rms_norm(x, eps, axes):
     return x / np.sqrt((x * x).mean(axis=axes, keepdims=True) + eps)
 ''',
     "_attention": '''
-def _attention(x, qkv_weight, qkv_bias, out_weight, out_bias, heads, causal):
-    """Self-attention of sequences (B, T, D)."""
+def _attention(x, context, qkv_weight, qkv_bias, out_weight, out_bias, heads, causal):
+    """Attention of sequences x (B, T, D) to sequences (B, S, D): to themselves, or to others."""
     batch, length, width = x.shape
-    qkv = x @ qkv_weight
-    qkv = qkv if qkv_bias is None else qkv + qkv_bias
-    q, k, v = qkv.reshape(batch, length, 3, heads, width // heads).transpose(2, 0, 3, 1, 4)
+    q, k, v = (
+        (each @ qkv_weight[:, part] + (0 if qkv_bias is None else qkv_bias[part]))
+        .reshape(batch, -1, heads, width // heads)
+        .transpose(0, 2, 1, 3)
+        for each, part in zip((x, context, context), (slice(i * width, (i + 1) * width) for i in range(3)))
+    )
     scores = q @ k.swapaxes(-1, -2) * x.dtype.type((width // heads) ** -0.5)
     if causal:
         scores = np.where(np.tri(length, dtype=bool), scores, x.dtype.type(-np.inf))

@@ -286,11 +286,18 @@ def _over_places(g: _Graph, op: Op, reads: Sequence[str]) -> None:
 
 def _attention(g: _Graph, op: Op, reads: Sequence[str]) -> None:
     (length, width), heads, dtype = op.incoming, op.arguments["num_heads"], op.writes.dtype
-    qkv = _affine(g, op, reads[0], "qkv_weight", "qkv_bias")
-    by_head = g.integers(-1, length, heads, width // heads)
-    parts = g.node_of("Split", qkv, g.integers(width, width, width), outputs=3, axis=2)
+    if len(reads) == 1:
+        qkv = _affine(g, op, reads[0], "qkv_weight", "qkv_bias")
+        parts = g.node_of("Split", qkv, g.integers(width, width, width), outputs=3, axis=2)
+    else:  # keys and values of the second sequence
+        weight, bias = op.weights["qkv_weight"], op.weights.get("qkv_bias")
+        parts = []
+        for i, read in enumerate((reads[0], reads[1], reads[1])):
+            part = slice(i * width, (i + 1) * width)
+            y = g.node("MatMul", read, g.constant(weight[:, part]))
+            parts.append(y if bias is None else g.node("Add", y, g.constant(bias[part])))
     q, k, v = (
-        g.node("Transpose", g.node("Reshape", part, by_head), perm=perm)
+        g.node("Transpose", g.node("Reshape", part, g.integers(0, 0, heads, width // heads)), perm=perm)
         for part, perm in zip(parts, ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]), strict=True)
     )
     scores = g.node("Mul", g.node("MatMul", q, k), g.constant((width // heads) ** -0.5, dtype))

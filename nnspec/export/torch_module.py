@@ -281,7 +281,7 @@ def _attention(op: Op) -> _Module:
     more = "" if a["bias"] else ", bias=False"
     mask = f", attn_mask=_causal({length}, {{x}}.device)" if a["causal"] else ""
     make = f"nn.MultiheadAttention({a['embed_dim']}, {a['num_heads']}, batch_first=True{more})"
-    call = f"self.{{name}}({{x}}, {{x}}, {{x}}, need_weights=False{mask})[0]"
+    call = f"self.{{name}}({{x}}, {{last}}, {{last}}, need_weights=False{mask})[0]"
     return _Module(make, call, _transposed(op, **names))
 
 

@@ -81,8 +81,11 @@ STEPS, SAMPLES, FEATURES, SGD = 6, 8, 3, 0.2
 
 
 def name_of(key: str) -> str:
-    """nnspec's name of a parameter of a recurrent layer."""
-    return key.replace("_l0", "")
+    """nnspec's name of a parameter of a recurrent layer, or of attention."""
+    words = {"_l0": "", "in_proj": "qkv", "out_proj.": "out_"}
+    for theirs, own in words.items():
+        key = key.replace(theirs, own)
+    return key
 
 
 def graph(text: str, modules: dict[str, nn.Module], run: Callable[..., Tensor], places: int = 5) -> dict[str, Any]:
@@ -139,6 +142,22 @@ def graphs() -> list[dict[str, Any]]:
         y: Tensor = linear(layer(x, start(x.flatten(1))[None])[0])
         return y
 
+    def attended(x: Tensor, encoder: nn.Module, queries: nn.Module, mha: nn.Module, linear: nn.Module) -> Tensor:
+        c, q = encoder(x)[0], queries(x)
+        y: Tensor = linear(q + mha(q, c, c, need_weights=False)[0])
+        return y
+
+    def shorter(x: Tensor, encoder: nn.Module, queries: nn.Module, mha: nn.Module, linear: nn.Module) -> Tensor:
+        c, q = encoder(x.mT).mT, queries(x)
+        y: Tensor = linear(mha(q, c, c, need_weights=False)[0])
+        return y
+
+    def attention(encoder: nn.Module, heads: int, bias: bool = True) -> dict[str, nn.Module]:
+        mha = nn.MultiheadAttention(4, heads, bias=bias, batch_first=True)
+        if bias:  # PyTorch starts them at zero, where nothing would be seen of them
+            mha.in_proj_bias.data, mha.out_proj.bias.data = normal(12), normal(4)
+        return {"c": encoder, "q": nn.Linear(FEATURES, 4), "mha": mha, "Linear2": nn.Linear(4, 2)}
+
     again = "from(input); decoder:"
     return [
         graph(f"encoder: GRU(4); {again} GRU(4, state=encoder); Linear(2)", both(nn.GRU, 4, 4), last),
@@ -181,6 +200,18 @@ def graphs() -> list[dict[str, Any]]:
             "Flatten; start: Linear(4); from(input); layer: RNN(4, state=start); Linear(2)",
             {"start": nn.Linear(5 * FEATURES, 4), "layer": make(nn.RNN, 4), "Linear2": nn.Linear(4, 2)},
             started,
+        ),
+        graph(
+            "c: GRU(4); from(input); q: Linear(4); mha: MultiHeadAttention(2, context=c);"
+            " add { a { } b { from(q) } }; Linear(2)",
+            attention(make(nn.GRU, 4), 2),
+            attended,
+        ),
+        graph(
+            "c: Conv1D(4, 2, stride=2); from(input); q: Linear(4);"
+            " mha: MultiHeadAttention(1, context=c, bias=false); Linear(2)",
+            attention(nn.Conv1d(FEATURES, 4, 2, stride=2), 1, bias=False),
+            shorter,
         ),
     ]
 

@@ -19,7 +19,7 @@ over a row of o is due to Dao et al. 2022.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, InitVar
 from functools import partial
 from types import MappingProxyType
@@ -27,9 +27,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.initializers import ZEROS, BiasInit, Initializer, XavierUniform
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, saved, sequence
+from nnspec.engine.layers.contract import (
+    Geometry,
+    Layer,
+    Shape,
+    ShapeError,
+    rows_of_places,
+    sample_in_words,
+    saved,
+    sequence,
+)
 from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Also, Count, Inferred, kept
+from nnspec.engine.part import Also, Count, Inferred, ValueName, kept
 from nnspec.engine.random import default_generator
 from nnspec.engine.work import Work, decide
 
@@ -49,6 +58,9 @@ float32. Two passes for the global maximum and minimum take a fifteenth of the t
 class MultiHeadAttention(Layer):
     """y = [o₁, …, o_H] W_o + b_o with oₕ = softmax(qₕ kₕᵀ / √d) vₕ and [q, k, v] = x W + b: `(B, T, D) -> (B, T, D)`.
 
+    With `context`, keys and values are those of another sequence c `(B, S, D)`: [k, v] = c W' + b' with the last 2·D
+    columns of W and b, PyTorch's `nn.MultiheadAttention` applied to (x, c, c), Keras's to (x, c).
+
     W is `(D, 3·D)`, d = D/H the width of a head. With `causal`, each position attends only to itself and earlier
     positions. This is self-attention: PyTorch's `nn.MultiheadAttention(D, H, batch_first=True)` applied to (x, x, x),
     or `F.scaled_dot_product_attention` between two `Linear`; it has no dropout. Keys of padding get no weight, as with
@@ -66,6 +78,7 @@ class MultiHeadAttention(Layer):
     image_as = "sequence"
     looks_ahead_unless = "causal=true"
     with_padding = "skips"
+    skips_in = "context"
     # The weights of q, k and v have 3·D outputs together.
     pytorch_starts = MappingProxyType({"qkv_weight": XavierUniform(gain=math.sqrt(0.5)), "bias": ZEROS})
 
@@ -76,9 +89,11 @@ class MultiHeadAttention(Layer):
     bias: Annotated[bool, Also("use_bias")] = True
     init: Annotated[Initializer, Also("kernel_initializer", "weight_init")] = XAVIER_UNIFORM
     bias_init: BiasInit = None
+    context: Annotated[ValueName | None, Also("memory", "key", "value", "encoder_hidden_states", "cross")] = None
     dtype: InitVar[str] = "float64"
     rng: InitVar[Generator | None] = None
     _x: NDArray[Any] | None = kept()
+    _context: NDArray[Any] | None = kept()
     _lower: NDArray[Any] | None = kept()
 
     def __post_init__(self, dtype: str, rng: Generator | None) -> None:
@@ -112,44 +127,73 @@ class MultiHeadAttention(Layer):
             fits = next(n for n in range(min(heads, width), 0, -1) if width % n == 0)
             help = f"`MultiHeadAttention({fits})` divides them, or put `Linear({-(-width // heads) * heads})` before it"
             raise ShapeError(_uneven(width, heads), argument="num_heads", label=f"does not divide {width}", help=help)
+        keys = cls._keys(length, width, arguments)
         parameters = {"qkv_weight": (width, 3 * width), "qkv_bias": (3 * width,)}
         parameters |= {"out_weight": (width, width), "out_bias": (width,)}
-        scores = heads * length * length
-        products = 2 * length * 4 * width * width + 2 * 2 * length * length * width
+        scores = heads * length * keys
+        products = 2 * (2 * length + 2 * keys) * width * width + 2 * 2 * length * keys * width
+        projected = {"qkv": (length, 3 * width)}
+        if arguments.get("context") is not None:
+            projected = {"q": (length, width), "kv": (keys, 2 * width)}
         bias = arguments["bias"]
         return Geometry(
             out=incoming,
-            flops=products + 5 * scores + (4 * length * width if bias else 0),
+            flops=products + 5 * scores + (2 * (length + keys) * width if bias else 0),
             parameters={name: shape for name, shape in parameters.items() if bias or "bias" not in name},
             inferred={"embed_dim": width},
             work={
-                "qkv": Work((length, 3 * width), saved=True),
-                "scores": Work((heads, length, length), saved=True),
+                **{name: Work(shape, saved=True) for name, shape in projected.items()},
+                "scores": Work((heads, length, keys), saved=True),
                 "sums": Work((length, heads), saved=True),
                 "heads": Work(incoming, saved=True),
-                "qkv_grad": Work((length, 3 * width)),
-                "scores_grad": Work((heads, length, length)),
+                **{f"{name}_grad": Work(shape) for name, shape in projected.items()},
+                "scores_grad": Work((heads, length, keys)),
                 "heads_grad": Work(incoming),
                 "by_head": Work((heads, length)),
                 "by_place": Work((length, heads)),
                 "ones": Work((length,)),
+                **({"context_ones": Work((keys,))} if "kv" in projected else {}),
             },
         )
 
     @classmethod
+    def _keys(cls, length: int, width: int, arguments: Mapping[str, Any]) -> int:
+        """Return the number of positions to attend to. Raises ShapeError for a context that does not fit."""
+        context = arguments.get("context")
+        if context is None:
+            return length
+        if len(context) != 2 or context[1] != width:
+            raise ShapeError(
+                f"MultiHeadAttention needs a context with rows of {width}, as it has itself, but the value is "
+                f"{sample_in_words(context)}",
+                argument="context",
+                label=f"rows of {width} expected",
+                help=f"name a sequence with {width} features: `Linear({width})` makes them",
+            )
+        if arguments["causal"]:
+            raise ShapeError(
+                "a position attends to all positions of the context, so `causal` does not apply",
+                argument="causal",
+                help="remove `causal`, or `context`",
+            )
+        return int(context[0])
+
+    @classmethod
     def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
-        """Unless it is causal."""
+        """Unless it is causal, or attends to another sequence, of which all has been read."""
         return not arguments.get("causal", False)
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None, *others: NDArray[Any]) -> NDArray[Any]:
         """Compute queries, keys and values, the weighted sums of each head, and the output projection."""
-        self._x = x
+        self._x, self._context = x, None if self.context is None else others[0]
         real = self.real_places(others)
-        batch, length, width = x.shape
-        qkv = self.work_array("qkv", (batch, length, 3 * width), x.dtype)
-        _affine(x, self.qkv_weight, self.qkv_bias, qkv)
-        q, k, v = self._heads_of(qkv)
-        scores = self.work_array("scores", (batch, self.num_heads, length, length), x.dtype)
+        batch, length, _ = x.shape
+        projected = tuple(
+            _affine(read, self.qkv_weight, self.qkv_bias, self._projection(name, read, columns, x.dtype), columns)
+            for name, read, columns in self._inputs()
+        )
+        q, k, v = (heads for array in projected for heads in self._heads_of(array))
+        scores = self.work_array("scores", (batch, self.num_heads, length, k.shape[2]), x.dtype)
         np.matmul(q, k.swapaxes(-1, -2), out=scores)
         np.multiply(scores, self._scale, out=scores)
         by_head = self.work_array("by_head", scores.shape[:-1], x.dtype)
@@ -164,38 +208,67 @@ class MultiHeadAttention(Layer):
         np.matmul(scores, v, out=o)
         self._over_sums(heads, sums)
         y = np.empty(x.shape, x.dtype) if out is None else out
-        self._kept = (qkv, scores, sums, heads)
+        self._kept = (projected, scores, sums, heads)
         return _affine(heads, self.out_weight, self.out_bias, y)
 
     def backward(
-        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
-    ) -> NDArray[Any] | None:
-        """Back through the output projection, the weighted sums and the three products, as above."""
-        x = saved(self._x, self)
-        qkv, scores, sums, heads = self._kept
+        self,
+        grad: NDArray[Any],
+        out: NDArray[Any] | None = None,
+        *outs: NDArray[Any],
+        input_grad: bool = True,
+    ) -> Any:
+        """Back through the output projection, the weighted sums and the three products, as above. With `context`, its
+        gradient is the second of two.
+        """
+        saved(self._x, self)
+        projected, scores, sums, heads = self._kept
         heads_grad = self.work_array("heads_grad", heads.shape, grad.dtype)
         ones = self.work_array("ones", grad.shape[:-1], grad.dtype)
         ones.fill(1)
         _affine_back(heads, self.out_weight, self.out_bias, grad, ones, heads_grad)
-        qkv_grad = self.work_array("qkv_grad", qkv.shape, grad.dtype)
-        self._weighed_back(qkv, scores, sums, heads, heads_grad, qkv_grad)
+        inputs = self._inputs()
+        grads = [self._projection(f"{name}_grad", read, columns, grad.dtype) for name, read, columns in inputs]
+        self._weighed_back(projected, scores, sums, heads, heads_grad, grads)
+        (_, x, columns), *context = inputs
         passed = (np.empty(x.shape, grad.dtype) if out is None else out) if input_grad else None
-        return _affine_back(x, self.qkv_weight, self.qkv_bias, qkv_grad, ones, passed)
+        passed = _affine_back(x, self.qkv_weight, self.qkv_bias, grads[0], ones, passed, columns)
+        if not context:
+            return passed
+        ((_, read, columns),) = context
+        ones = self.work_array("context_ones", read.shape[:-1], grad.dtype)
+        ones.fill(1)
+        of_context = outs[0] if outs else np.empty(read.shape, grad.dtype)
+        return passed, _affine_back(read, self.qkv_weight, self.qkv_bias, grads[1], ones, of_context, columns)
+
+    def _inputs(self) -> list[tuple[str, NDArray[Any], slice]]:
+        """Return what is projected, with a name for the result, and the columns of W that do it."""
+        x, width = saved(self._x, self), len(self.out_weight.data)
+        if self._context is None:
+            return [("qkv", x, slice(None))]
+        return [("q", x, slice(width)), ("kv", self._context, slice(width, None))]
+
+    def _projection(self, name: str, read: NDArray[Any], columns: slice, dtype: Any) -> NDArray[Any]:
+        """Return the work array for so many columns of each position."""
+        width = len(range(*columns.indices(3 * read.shape[-1])))
+        return self.work_array(name, (*read.shape[:-1], width), dtype)
 
     def _weighed_back(
         self,
-        qkv: NDArray[Any],
+        projected: Sequence[NDArray[Any]],
         scores: NDArray[Any],
         sums: NDArray[Any],
         heads: NDArray[Any],
         heads_grad: NDArray[Any],
-        qkv_grad: NDArray[Any],
+        grads: Sequence[NDArray[Any]],
     ) -> None:
         """Compute the gradients of q, k and v from those of the heads, which are overwritten."""
-        (q, k, v), (dq, dk, dv), (do,) = (self._heads_of(array) for array in (qkv, qkv_grad, heads_grad))
+        q, k, v = (view for array in projected for view in self._heads_of(array))
+        dq, dk, dv = (view for array in grads for view in self._heads_of(array))
+        (do,) = self._heads_of(heads_grad)
         self._over_sums(heads_grad, sums)
-        # Σ o' ∘ o over the width of each head; the products temporarily use the memory of dq, dk and dv.
-        each = qkv_grad.reshape(-1)[: heads.size].reshape(*sums.shape, -1)
+        # Σ o' ∘ o over the width of each head; the products temporarily use the memory of the first gradient.
+        each = grads[0].reshape(-1)[: heads.size].reshape(*sums.shape, -1)
         np.multiply(heads_grad.reshape(each.shape), heads.reshape(each.shape), out=each)
         by_place = self.work_array("by_place", sums.shape, heads.dtype)
         by_head = self.work_array("by_head", scores.shape[:-1], heads.dtype)
@@ -260,11 +333,17 @@ def _uneven(width: int, heads: int) -> str:
     return f"{heads} heads do not share a width of {width} evenly"
 
 
-def _affine(x: NDArray[Any], weight: Parameter, bias: Parameter | None, out: NDArray[Any]) -> NDArray[Any]:
-    """out = x W + b for every position, as one product."""
-    np.matmul(rows_of_places(x), weight.data, out=rows_of_places(out))
+def _affine(
+    x: NDArray[Any],
+    weight: Parameter,
+    bias: Parameter | None,
+    out: NDArray[Any],
+    columns: slice = slice(None),
+) -> NDArray[Any]:
+    """out = x W + b for every position, as one product, with some columns of W and b."""
+    np.matmul(rows_of_places(x), weight.data[:, columns], out=rows_of_places(out))
     if bias is not None:
-        np.add(out, bias.data, out=out)
+        np.add(out, bias.data[columns], out=out)
     return out
 
 
@@ -275,14 +354,15 @@ def _affine_back(
     grad: NDArray[Any],
     ones: NDArray[Any],
     out: NDArray[Any] | None,
+    columns: slice = slice(None),
 ) -> NDArray[Any] | None:
-    """Write dL/dW and dL/db; return dL/dx if there is an array for it."""
+    """Write these columns of dL/dW and dL/db; return dL/dx if there is an array for it."""
     rows = rows_of_places(grad)
-    np.matmul(rows_of_places(x).T, rows, out=weight.grad)
+    np.matmul(rows_of_places(x).T, rows, out=weight.grad[:, columns])
     if bias is not None:
-        np.matmul(ones.reshape(-1), rows, out=bias.grad)
+        np.matmul(ones.reshape(-1), rows, out=bias.grad[columns])
     if out is not None:
-        np.matmul(rows, weight.data.T, out=rows_of_places(out))
+        np.matmul(rows, weight.data[:, columns].T, out=rows_of_places(out))
     return out
 
 

@@ -155,6 +155,8 @@ class Layer(Part, Borrower):
     """What it does with places of a sequence that are padding: it `keeps` them apart, since each place of y depends on
     the same place of x only; it `skips` them, where `mask` says which they are; or it `mixes` them with others.
     """
+    skips_in: ClassVar[str] = ""
+    """The argument that names the value whose padding it skips, if that is given; otherwise, it is that of x."""
     looks_ahead_unless: ClassVar[str] = ""
     """The argument that makes it causal, as written in a spec: `causal=true`; "" if there is none."""
 
@@ -272,9 +274,11 @@ class Layer(Part, Borrower):
                 if self.read()
                 else f"{type(self).__name__} reads no values besides x"
             )
-        if self.mask is not None and (len(incoming) != 2 or others[-1] != incoming[:1]):
-            raise ShapeError(f"{shape_in_words(others[-1])} ids are no mask of {sample_in_words(incoming)}")
-        return type(self).geometry(incoming, arguments | dict(zip(named, others, strict=False))).out
+        read = dict(zip(named, others, strict=False))
+        masked = read.get(self.skips_in, incoming)
+        if self.mask is not None and (len(masked) != 2 or others[-1] != masked[:1]):
+            raise ShapeError(f"{shape_in_words(others[-1])} ids are no mask of {sample_in_words(masked)}")
+        return type(self).geometry(incoming, arguments | read).out
 
     def __call__(self, x: NDArray[Any], *others: NDArray[Any]) -> NDArray[Any]:
         """Compute y = f(x), `(B, *in) -> (B, *out)`: check the shape of x, then call `forward`.
