@@ -166,6 +166,11 @@ class TrainSettings:
     """Number of trainings of each lane, each with the next seed."""
     stratify: Annotated[bool, Also("stratified")] = False
     """Whether held-out samples keep the proportions of the classes."""
+    balance: Annotated[
+        bool,
+        Also("oversample", "undersample", "balanced", "class_balance", "WeightedRandomSampler", "weighted_sampler"),
+    ] = False
+    """Whether each class is drawn equally often in every epoch."""
     target: Annotated[Literal["labels", "input"], Also("targets", "label")] = BareWord("labels")  # type: ignore[assignment]
     """The target of the loss: the sample's label in the data, or the sample itself."""
     standardise: Annotated[

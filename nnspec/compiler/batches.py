@@ -17,6 +17,7 @@ from nnspec.compiler.layout import Layout, prepared_in
 from nnspec.compiler.preparing import Preparation, divide
 from nnspec.compiler.scaling import target_scaling
 from nnspec.data.source import Dataset, Split
+from nnspec.data.splitting import balanced
 from nnspec.engine._numpy import np
 from nnspec.engine.losses.mixed import Mixture
 from nnspec.engine.random import Stream, stream
@@ -234,8 +235,12 @@ class Batches:
         """Begin an epoch: shuffle the samples into its order, which depends only on seed and epoch."""
         self._epoch = epoch
         if self._train_settings.shuffle:
-            np.copyto(self._order, self._buffers["ramp"][: len(self._order)])
-            stream(self._seed, Stream.SHUFFLE, epoch).shuffle(self._order)
+            ramp, rng = self._buffers["ramp"][: len(self._order)], stream(self._seed, Stream.SHUFFLE, epoch)
+            if self._train_settings.balance:
+                self._order[...] = balanced(ramp, self._whole.y[ramp], rng)
+            else:
+                np.copyto(self._order, ramp)
+                rng.shuffle(self._order)
         if self._prepare is not None:
             self._prepare.begin(epoch)
 

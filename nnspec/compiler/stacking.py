@@ -42,6 +42,7 @@ COMMON = {
     "carry_state",
     "validation",
     "stratify",
+    "balance",
     "target",
     "standardise",
     "augment",

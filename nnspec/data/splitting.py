@@ -8,9 +8,10 @@ from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, Range
 
 if TYPE_CHECKING:
+    from numpy.random import Generator
     from numpy.typing import NDArray
 
-__all__ = ["Seed", "Share", "TestCount", "divided", "in_turns", "shares", "shuffled"]
+__all__ = ["Seed", "Share", "TestCount", "balanced", "divided", "in_turns", "shares", "shuffled"]
 
 Share = Annotated[float, Range(low=0, high=1, open_high=True), Also("test_size", "test_split", "split")]
 """The fraction of the samples held out for testing; 0 for none."""
@@ -54,6 +55,26 @@ def divided(
     chosen = np.zeros(count, bool)
     chosen[backwards[in_turns(labels[backwards])[:held]]] = True
     return order[~chosen[order]], order[chosen[order]]
+
+
+def balanced(samples: NDArray[Any], labels: NDArray[Any], rng: Generator) -> NDArray[Any]:
+    """Draw as many samples as there are, each class equally often, in random order.
+
+    `labels` are those of the `samples`. Each of the C classes that occur gets n // C of the n draws, and n % C of them,
+    drawn at random, one more. Within a class, samples are drawn without replacement until all of them have been drawn,
+    and then anew: counts of two samples of a class differ by at most one.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    members = np.split(samples[np.argsort(labels, kind="stable")], np.cumsum(counts)[:-1])
+    quotas = np.full(len(classes), len(samples) // len(classes))
+    quotas[rng.permutation(len(classes))[: len(samples) % len(classes)]] += 1
+    drawn = [
+        np.concatenate([rng.permutation(members_of) for _ in range(-(-quota // len(members_of)))] or [members_of])[
+            :quota
+        ]
+        for members_of, quota in zip(members, quotas.tolist(), strict=True)
+    ]
+    return rng.permutation(np.concatenate(drawn))
 
 
 def in_turns(labels: NDArray[Any]) -> NDArray[Any]:

@@ -126,6 +126,21 @@ def scaled_columns(draft: Draft, train: TrainSettings, data: Data) -> Iterator[D
 
 
 @rule("NN302")
+def balance(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Diagnostic]:
+    """`balance` without classes, or in an order that it would change."""
+    span, facts = _span(draft, "balance"), data[0].facts
+    if not train.balance or span is None:
+        return
+    if facts.classes is None or facts.target:
+        yield Diagnostic("NN302", "`balance` needs a class for each sample, but the data has none", span)
+    for word, given in (("carry_state", train.carry_state), ("shuffle = false", not train.shuffle)):
+        if given:
+            message = f"`balance` draws samples at random, which `{word}` does not allow"
+            yield Diagnostic("NN302", message, span, help=f"remove `{word}`, or `balance`")
+            return
+
+
+@rule("NN302")
 def stratify(draft: Draft, train: TrainSettings, data: Data, recovery: Recovery) -> Iterator[Diagnostic]:
     """`stratify` without classes or without random validation samples."""
     span, facts, held_out = _span(draft, "stratify"), data[0].facts, train.validation
