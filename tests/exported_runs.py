@@ -105,9 +105,11 @@ CHAINS = {
     "channels": (
         "ZeroPad(2); Conv2D(8, 5, stride=3); GroupNorm(2, eps=0.1); GLU; InstanceNorm(eps=0.1); Scale(0.5, bias=true);"
         " UnitNorm(0.5); Cropping([1, 2]); SpatialDropout; GaussianNoise(0.2); ZeroPad([0, 1, 2, 0]);"
-        " GroupNorm(4, eps=0.1, affine=false); InstanceNorm(eps=0.1, affine=true); Scale; concat { a { GlobalMaxPool }"
+        " GroupNorm(4, eps=0.1, affine=false); InstanceNorm(eps=0.1, affine=true); Scale; concat {"
+        " a { MaxPool(3, stride=2, ceil_mode=true); GlobalMaxPool }"
         " b { Patches([3, 4]); SpatialDropout(0.1); ClassToken; ZeroPad([1, 0]); Cropping([0, 1]); UnitNorm(0.5); GLU;"
-        " GroupNorm(3); Select(-2) } c { Reshape([16, -1]); Scale(2, bias=true); InstanceNorm; GlobalMaxPool } };"
+        " GroupNorm(3); Select(-2) } c { Reshape([16, -1]); MaxPool(3, stride=2, ceil_mode=true); Scale(2, bias=true);"
+        " InstanceNorm; GlobalMaxPool } };"
         " RepeatVector(3); Scale; Select(0); GroupNorm(2); Linear(12); UnitNorm(0.1); GLU; Linear(10)",
         {},
     ),

@@ -103,9 +103,8 @@ class Op:
         if "output_padding" in a:
             return windows_over(plane, [sizes(a[name]) for name in WINDOW], self.kind)
         stride = a["kernel_size"] if a["stride"] is None else a["stride"]
-        return windows_on(
-            plane, sizes(a["kernel_size"]), sizes(stride), sizes(a["padding"]), sizes(a.get("dilation", 1)), self.kind
-        )
+        window = (sizes(value) for value in (a["kernel_size"], stride, a["padding"], a.get("dilation", 1)))
+        return windows_on(plane, *window, self.kind, ceil=bool(a.get("ceil_mode")))
 
     @property
     def permutation(self) -> Permutation:

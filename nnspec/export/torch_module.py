@@ -278,7 +278,8 @@ def _attention(op: Op) -> _Module:
     a, length = op.arguments, op.incoming[0]
     names = {"in_proj_weight": "qkv_weight", "in_proj_bias": "qkv_bias"}
     names |= {"out_proj__weight": "out_weight", "out_proj__bias": "out_bias"}
-    more = "" if a["bias"] else ", bias=False"
+    more = f", dropout={a['dropout']!r}" if a["dropout"] else ""
+    more += "" if a["bias"] else ", bias=False"
     mask = f", attn_mask=_causal({length}, {{x}}.device)" if a["causal"] else ""
     make = f"nn.MultiheadAttention({a['embed_dim']}, {a['num_heads']}, batch_first=True{more})"
     call = f"self.{{name}}({{x}}, {{last}}, {{last}}, need_weights=False{mask})[0]"

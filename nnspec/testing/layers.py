@@ -270,7 +270,7 @@ def flops(sample: Sample) -> None:
 def float32(sample: Sample) -> None:
     """With float32 everything is computed in float32, and agrees with float64; in training and in use."""
     layer, double = sample.make_in("float32"), sample.make()
-    noisy = any(inner.family == "noise" for inner in layer.walk())
+    noisy = any(inner.family == "noise" or getattr(inner, "dropout", 0) for inner in layer.walk())
     for mode in (True, False):
         layer.training = double.training = mode and not noisy
         ours, reference = _passes(layer, sample, 5, np.float32), _passes(double, sample, 5)

@@ -66,4 +66,7 @@ def layer_rows() -> list[LayerRow]:
         mean(normal(3, 2, 5)),
         LayerRow("Reshape", "an image", lambda: nn.Unflatten(1, (1, 2, 3)), normal(2, 6), {"shape": [1, 2, -1]}),
         LayerRow("Reshape", "a row", nn.Flatten, normal(2, 2, 3), {"shape": [6]}),
+        pool("MaxPool", "a last window beyond the end", normal(2, 2, 6, 7), 3, stride=2, ceil_mode=True),
+        pool("MaxPool", "none that starts in the padding", normal(2, 1, 4, 5), 2, stride=3, padding=1, ceil_mode=True),
+        pool("MaxPool", "places, beyond the end", normal(2, 6, 3), 3, stride=2, ceil_mode=True),
     ]

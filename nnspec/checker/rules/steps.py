@@ -53,9 +53,8 @@ def changing_loss(experiment: Experiment) -> Iterator[Diagnostic]:
     optimizer, train = experiment.optimizer, experiment.train
     if not optimizer.part.evaluates:
         return
-    noisy = next(
-        (node for layer in experiment.layers for node in layer.walk() if node.value.part.family == "noise"), None
-    )
+    nodes = (node for layer in experiment.layers for node in layer.walk())
+    noisy = next((n for n in nodes if n.value.part.family == "noise" or n.arguments().get("dropout")), None)
     samples = max(train.trained_on(choice.facts.train, choice.facts.validation) for choice in experiment.data)
     span, name = optimizer.origin.span, optimizer.name
     if train.batch < samples:

@@ -11,6 +11,9 @@ For one head of width d, with rows q, k, v of T positions each and s = 1/√d:
     dS = E ∘ (o' vᵀ − Σ o' ∘ o)      the sum over the head's width: one number per row
     dq = s dS k,  dk = s dSᵀ q
 
+With dropout, E ∘ m / (1 − p) takes the place of E before v and in dv, and (o' vᵀ) ∘ m / (1 − p) that of o' vᵀ; l does
+not change.
+
 Besides the products, the T² numbers of a head are thus traversed five times in the forward pass (scale, minimum,
 maximum, exp, and zeros if it is causal) and three times in the backward pass. Replacing the sum over a row of dS by one
 over a row of o is due to Dao et al. 2022.
@@ -38,7 +41,7 @@ from nnspec.engine.layers.contract import (
     sequence,
 )
 from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Also, Count, Inferred, ValueName, kept
+from nnspec.engine.part import Also, Count, Inferred, Probability, ValueName, kept
 from nnspec.engine.random import default_generator
 from nnspec.engine.work import Work, decide
 
@@ -63,11 +66,11 @@ class MultiHeadAttention(Layer):
 
     W is `(D, 3·D)`, d = D/H the width of a head. With `causal`, each position attends only to itself and earlier
     positions. This is self-attention: PyTorch's `nn.MultiheadAttention(D, H, batch_first=True)` applied to (x, x, x),
-    or `F.scaled_dot_product_attention` between two `Linear`; it has no dropout. Keys of padding get no weight, as with
-    its `key_padding_mask`; without any other key, the weighted sum is 0, where PyTorch's is NaN. The weights of q, k
-    and v are each initialised Glorot-uniform, as in Keras; PyTorch treats the three as one matrix and initialises W_o
-    uniformly in ±1/√D, as `init=pytorch` does. Biases start at zero. D must be a multiple of H: ShapeError, or
-    ValueError in Python. Vaswani et al. 2017.
+    or `F.scaled_dot_product_attention` between two `Linear`; `dropout` is the share of the softmax's numbers that is
+    dropped in training. Keys of padding get no weight, as with its `key_padding_mask`; without any other key, the
+    weighted sum is 0, where PyTorch's is NaN. The weights of q, k and v are each initialised Glorot-uniform, as in
+    Keras; PyTorch treats the three as one matrix and initialises W_o uniformly in ±1/√D, as `init=pytorch` does. Biases
+    start at zero. D must be a multiple of H: ShapeError, or ValueError in Python. Vaswani et al. 2017.
     """
 
     spec_name = "MultiHeadAttention"
@@ -86,6 +89,7 @@ class MultiHeadAttention(Layer):
     num_heads: Annotated[Count, Also("heads", "n_heads", "nhead", "n_head")]
     _: KW_ONLY
     causal: Annotated[bool, Also("is_causal", "use_causal_mask")] = False
+    dropout: Annotated[Probability, Also("attn_dropout", "attention_dropout", "attn_pdrop", "dropout_p", "p")] = 0.0
     bias: Annotated[bool, Also("use_bias")] = True
     init: Annotated[Initializer, Also("kernel_initializer", "weight_init")] = XAVIER_UNIFORM
     bias_init: BiasInit = None
@@ -95,11 +99,16 @@ class MultiHeadAttention(Layer):
     _x: NDArray[Any] | None = kept()
     _context: NDArray[Any] | None = kept()
     _lower: NDArray[Any] | None = kept()
+    _mask: NDArray[Any] | None = kept()
+    """m / (1 − p) of the last forward pass; None if nothing is dropped."""
+    _rng: Generator | None = kept()
 
     def __post_init__(self, dtype: str, rng: Generator | None) -> None:
         width = self.embed_dim
         if width % self.num_heads:
             raise ValueError(f"MultiHeadAttention: {_uneven(width, self.num_heads)}")
+        self._rng = rng
+        self.samples_independent = not self.dropout
         self._scale = 1.0 / math.sqrt(width // self.num_heads)
         draw = rng or default_generator()
         first, second = (self.init.of(self.pytorch_starts, name) for name in ("qkv_weight", "out_weight"))
@@ -135,10 +144,11 @@ class MultiHeadAttention(Layer):
         projected = {"qkv": (length, 3 * width)}
         if arguments.get("context") is not None:
             projected = {"q": (length, width), "kv": (keys, 2 * width)}
-        bias = arguments["bias"]
+        bias, each = arguments["bias"], (heads, length, keys)
+        dropped = {"mask": Work(each, saved=True), "masked": Work(each)} if arguments["dropout"] else {}
         return Geometry(
             out=incoming,
-            flops=products + 5 * scores + (2 * (length + keys) * width if bias else 0),
+            flops=products + (6 if dropped else 5) * scores + (2 * (length + keys) * width if bias else 0),
             parameters={name: shape for name, shape in parameters.items() if bias or "bias" not in name},
             inferred={"embed_dim": width},
             work={
@@ -153,6 +163,7 @@ class MultiHeadAttention(Layer):
                 "by_place": Work((length, heads)),
                 "ones": Work((length,)),
                 **({"context_ones": Work((keys,))} if "kv" in projected else {}),
+                **dropped,
             },
         )
 
@@ -205,7 +216,8 @@ class MultiHeadAttention(Layer):
         np.copyto(sums, by_head.swapaxes(1, 2))
         heads = self.work_array("heads", x.shape, x.dtype)
         (o,) = self._heads_of(heads)
-        np.matmul(scores, v, out=o)
+        self._mask = self._drawn_mask(scores) if self.dropout and self.training else None
+        np.matmul(self._masked(scores), v, out=o)
         self._over_sums(heads, sums)
         y = np.empty(x.shape, x.dtype) if out is None else out
         self._kept = (projected, scores, sums, heads)
@@ -275,13 +287,35 @@ class MultiHeadAttention(Layer):
         np.copyto(by_head, _sums_of_rows(each, by_place).swapaxes(1, 2))
         scores_grad = self.work_array("scores_grad", scores.shape, heads.dtype)
         np.matmul(do, v.swapaxes(-1, -2), out=scores_grad)
-        np.matmul(scores.swapaxes(-1, -2), do, out=dv)
+        np.matmul(self._masked(scores).swapaxes(-1, -2), do, out=dv)
+        if self._mask is not None:
+            np.multiply(scores_grad, self._mask, out=scores_grad)
         rows = rows_of_places(scores_grad)
         np.subtract(rows, by_head.reshape(-1, 1), out=rows)
         np.multiply(scores_grad, scores, out=scores_grad)
         np.multiply(scores_grad, self._scale, out=scores_grad)
         np.matmul(scores_grad, k, out=dq)
         np.matmul(scores_grad.swapaxes(-1, -2), q, out=dk)
+
+    @property
+    def noise(self) -> Generator | None:
+        """The generator for masks, if there are any; None for the one of `set_seed`."""
+        return self._rng if self.dropout else None
+
+    def _drawn_mask(self, scores: NDArray[Any]) -> NDArray[Any]:
+        """Return m / (1 − p), with a new m each time, unless noise is held."""
+        if self.hold_noise and self._mask is not None and self._mask.shape == scores.shape:
+            return self._mask
+        mask = self.work_array("mask", scores.shape, scores.dtype)
+        (self._rng or default_generator()).random(out=mask, dtype=mask.dtype)
+        np.greater_equal(mask, self.dropout, out=mask)
+        return np.multiply(mask, 1.0 / (1.0 - self.dropout), out=mask)
+
+    def _masked(self, scores: NDArray[Any]) -> NDArray[Any]:
+        """E ∘ m / (1 − p), or E if nothing is dropped."""
+        if self._mask is None:
+            return scores
+        return np.multiply(scores, self._mask, out=self.work_array("masked", scores.shape, scores.dtype))
 
     def _exponentials(self, scores: NDArray[Any], largest: NDArray[Any], real: NDArray[Any] | None) -> None:
         """E = exp(S) in place, and 0 for masked positions and padding; `largest` is a work array."""

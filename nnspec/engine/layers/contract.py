@@ -131,7 +131,7 @@ class Layer(Part, Borrower):
     """Whether every sample is computed independently, by operations that give the same bits at any position in a batch
     of any size, without parameters, noise or state. The samples of several lanes may then form one batch.
     """
-    samples_independent: ClassVar[bool] = False
+    samples_independent = False
     """Whether the output for a sample depends only on that sample and the parameters; a composition declares this for
     itself. The gradient check then evaluates many copies of a network as one batch; otherwise, it calls the layer for
     each copy. BatchNorm mixes samples, and a dropout mask belongs to a position in the batch.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.activations import ReLU
@@ -37,7 +38,7 @@ from nnspec.engine.layers.windows import (
     sizes,
     windows_on,
 )
-from nnspec.engine.part import kept
+from nnspec.engine.part import Also, kept
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
@@ -155,8 +156,9 @@ class MaxPool(_Pool):
     """y[c, h, w] = max x[c, s·h + i − p, s·w + j − p] over the window: `(B, C, H, W) -> (B, C, H', W')`.
 
     dL/dx is g at the position of the maximum, the first of equal ones, as in PyTorch, and 0 elsewhere; where windows
-    overlap, it is the sum. Padding is never the maximum. For sequences, `(B, T, F) -> (B, T', F)`, windows slide along
-    the positions. The stride defaults to the kernel size; padding is at most half of it, as in PyTorch.
+    overlap, it is the sum. Padding is never the maximum. For sequences, `(B, T, F) -> (B, T', F)`, windows slide
+    along the positions. The stride defaults to the kernel size; padding is at most half of it, as in PyTorch. With
+    `ceil_mode`, a last window may reach beyond the end, as always in Caffe.
     """
 
     spec_name = "MaxPool"
@@ -167,6 +169,9 @@ class MaxPool(_Pool):
     rectifies = False
     """Whether it also does the work of a ReLU: max(x, 0) can be applied to the maximum of a window instead."""
     padded = ("padded", "spread")
+
+    _: KW_ONLY
+    ceil_mode: Annotated[bool, Also("ceil", "round_mode")] = False
 
     @classmethod
     def works(cls, out: Shape, windows: Windows) -> Mapping[str, Work]:
@@ -394,18 +399,19 @@ class GlobalMaxPool(Layer):
 
 def _window(arguments: Mapping[str, Any], name: str) -> tuple[Any, ...]:
     """Return the arguments that determine the windows on a plane."""
-    kernel, stride = arguments["kernel_size"], arguments["stride"]
-    return sizes(kernel), sizes(kernel if stride is None else stride), sizes(arguments["padding"]), 1, name
+    kernel, stride, ceil = arguments["kernel_size"], arguments["stride"], arguments.get("ceil_mode", False)
+    return sizes(kernel), sizes(kernel if stride is None else stride), sizes(arguments["padding"]), 1, name, ceil
 
 
 def _windows_on(plane: Shape, window: tuple[Any, ...]) -> Windows:
-    windows = windows_on(plane, *window)
+    *arguments, ceil = window
+    windows = windows_on(plane, *arguments)
     before, after = windows.before, windows.after
     if any(2 * max(pads) > size for *pads, size in zip(before, after, windows.size, strict=True)):
         raise ShapeError(
-            f"the padding of a {window[-1]} is at most half of its window of {shape_in_words(windows.size)}",
+            f"the padding of a {arguments[-1]} is at most half of its window of {shape_in_words(windows.size)}",
             argument="padding",
             label="more than half",
             help=f"`padding={min(windows.size[2 - len(plane) :]) // 2}` is the most",
         )
-    return windows
+    return windows_on(plane, *arguments, ceil=True) if ceil else windows

@@ -162,8 +162,13 @@ class Windows:
 
 
 @functools.lru_cache(maxsize=512)
-def windows_on(plane: Shape, size: Sizes, stride: Sizes, padding: str | Sizes, dilation: Sizes, name: str) -> Windows:
-    """Return the windows of a layer called `name` on a plane of one axis or two. Raises ShapeError if none fits."""
+def windows_on(
+    plane: Shape, size: Sizes, stride: Sizes, padding: str | Sizes, dilation: Sizes, name: str, *, ceil: bool = False
+) -> Windows:
+    """Return the windows of a layer called `name` on a plane of one axis or two. Raises ShapeError if none fits.
+
+    With `ceil`, as many windows as start on the plane or in the padding before it, so that the last may reach beyond.
+    """
     axes = len(plane)
     sizes, strides, dilations = (each(value, axes, name) for value in (size, stride, dilation))
     reach = tuple(d * (k - 1) + 1 for k, d in zip(sizes, dilations, strict=True))
@@ -185,6 +190,10 @@ def windows_on(plane: Shape, size: Sizes, stride: Sizes, padding: str | Sizes, d
             label=f"reaches over {shape_in_words(reach)}",
             help="use `padding=same` or a smaller window",
         )
+    if ceil:
+        beyond = [_beyond(*of_axis) for of_axis in zip(plane, paddings, reach, strides, strict=True)]
+        paddings = [(before, after + more) for (before, after), more in zip(paddings, beyond, strict=True)]
+        padded = tuple(n + more for n, more in zip(padded, beyond, strict=True))
     out = tuple((n - e) // s + 1 for n, e, s in zip(padded, reach, strides, strict=True))
     before, after = ([p[side] for p in paddings] for side in (0, 1))
     return Windows(
@@ -217,6 +226,16 @@ def _same(extent: int, reach: int, stride: int) -> Pair:
     windows = -(-extent // stride)
     total = max((windows - 1) * stride + reach - extent, 0)
     return total // 2, total - total // 2
+
+
+def _beyond(extent: int, padding: Pair, reach: int, stride: int) -> int:
+    """Return how far a last window that starts before the end reaches beyond the padding after it."""
+    before, after = padding
+    padded = extent + before + after
+    more = -(-(padded - reach) // stride)
+    if more * stride >= extent + before:
+        more -= 1
+    return max(more * stride + reach - padded, 0)
 
 
 def _pair(values: Sequence[int], row: int) -> Pair:

@@ -23,6 +23,7 @@ SAMPLES = [
     _heads((3, 4), 2, causal=True),
     _heads((4, 3), 1, causal=True, bias=False),
     _heads((1, 2), 2),
+    _heads((3, 4), 2, dropout=0.4, causal=True),
     Sample("OneHot", {"num_classes": 4}, (3,), 4),
     Sample("OneHot", {"num_classes": 5}, (2, 3), 4),
     Sample("ClassToken", {}, (3, 4)),

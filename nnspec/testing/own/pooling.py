@@ -27,6 +27,9 @@ SAMPLES = [
             _pool(part, (2, 5), kernel_size=3, stride=1, padding="same"),
         )
     ),
+    _pool("MaxPool", (2, 6, 5), kernel_size=3, stride=2, ceil_mode=True),
+    _pool("MaxPool", (1, 4, 4), kernel_size=2, stride=3, padding=1, ceil_mode=True),
+    _pool("MaxPool", (6, 2), kernel_size=3, stride=2, ceil_mode=True),
     _pool("GlobalAvgPool", (3, 2, 4)),
     _pool("GlobalAvgPool", (3, 4)),
     _pool("GlobalMaxPool", (3, 2, 4)),
