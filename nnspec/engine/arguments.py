@@ -184,6 +184,10 @@ class Argument:
         """Describe what is wrong with `value` as this argument, or return None."""
         return self.type_problem(value) or self.range_problem(value)
 
+    def written(self, value: object) -> str:
+        """Return a value of the argument as written in a spec: the words that it accepts without quotes."""
+        return str(value) if isinstance(value, str) and value in self.words else written(value)
+
     @functools.cached_property
     def words(self) -> tuple[str, ...]:
         """The bare words that it accepts, such as `same` for a padding."""

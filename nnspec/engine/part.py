@@ -48,7 +48,6 @@ from nnspec.engine.arguments import (
     ValueName,
     argument_of,
     resolved,
-    written,
 )
 
 __all__ = [
@@ -435,7 +434,7 @@ class PlainPart(Part):
         """Return it as written in a spec, without the arguments that have their defaults."""
         given = [(a, getattr(self, a.name)) for a in self.signature()]
         words = [
-            f"{a.name}={written(value)}" if a.keyword_only else written(value)
+            f"{a.name}={a.written(value)}" if a.keyword_only else a.written(value)
             for a, value in given
             if a.required or value != a.default
         ]

@@ -47,7 +47,7 @@ def written(value: object) -> str:
             return quoted(value)
         case None | bool():
             return str(value).lower()
-        case list() | (TensorName(), *_):
+        case list() | ((str() | Part()), *_):
             return f"[{', '.join(map(written, value))}]"
         case tuple():
             return f"({', '.join(map(written, value))}{',' * (len(value) == 1)})"
@@ -60,6 +60,7 @@ def _part(part: Part) -> str:
     given = [(a, getattr(part, a.name)) for a in part.signature() if hasattr(part, a.name)]
     if all(not a.required and value == a.default for a, value in given):
         return part.spec_name
+    given = [(a, Word(value) if isinstance(value, str) and value in a.words else value) for a, value in given]
     words = [f"{a.name}={written(value)}" if a.keyword_only else written(value) for a, value in given]
     return f"{part.spec_name}({', '.join(words)})" if words else part.spec_name
 

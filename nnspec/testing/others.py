@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.testing import assert_array_equal
 
-from nnspec.data.source import Access, DataSource, DataUnavailable
-from nnspec.engine.augmentations import Augmentation
+from nnspec.compiler.scaling import scaling
+from nnspec.data.scopes import ScopeFault
+from nnspec.data.source import Access, Dataset, DataSource, DataUnavailable, Facts, Split
+from nnspec.engine.augmentations import Augmentation, Mixing
 from nnspec.engine.initializers import Initializer
 from nnspec.engine.layers.contract import Shape, ShapeError
 from nnspec.engine.metrics import Metric
 from nnspec.engine.part import Part
+from nnspec.engine.scalers import Scaler
 from nnspec.engine.schedules import Schedule
 from nnspec.engine.work import Borrower
 from nnspec.testing.arguments import differ, other_values
@@ -47,7 +50,7 @@ def _has_effect(cls: type[Part], samples: Sequence[PartSample], computed: Any) -
         require(changed, f"no value of `{argument.name}` changes what {cls.spec_name} computes")
 
 
-@rule("schedule", "initializer", "augmentation")
+@rule("schedule", "initializer", "augmentation", "scaling rule")
 def plain(sample: PartSample) -> None:
     """It is a value: equal to another with the same arguments, and not changed by being used."""
     part, other = sample.make(), sample.make()
@@ -275,7 +278,8 @@ def noise(sample: PartSample) -> None:
             require((_applied(augmentation, x, seed=1) != y).any(), "another generator gives the same numbers")
             require((y != x).any(), "nothing changes")
             same = np.broadcast_to(_samples(1, shape), (30, *shape)).copy()
-            require(len({row.tobytes() for row in _applied(augmentation, same)}) > 1, "all samples change alike")
+            varied = {row.tobytes() for row in _applied(augmentation, same)}
+            require(isinstance(augmentation, Mixing) or len(varied) > 1, "all samples change alike")
             require(_applied(augmentation, _samples(3, shape, "float32")).dtype == np.float32, "float32 does not stay")
 
 
@@ -300,6 +304,42 @@ def work_arrays_change_nothing(sample: PartSample) -> None:
 def noise_depends_on_arguments(cls: type[Augmentation], samples: Sequence[PartSample]) -> None:
     """Every argument changes what it does."""
     _has_effect(cls, samples, lambda sample: _applied(sample.make(), _samples(20, (3, 6, 5))))
+
+
+# Rules for scaling
+
+
+def _scaled(rule: Scaler) -> dict[tuple[int, ...], Any]:
+    """Return shift and scale of every feature of a table, of images and of constant features, if the rule applies."""
+    found: dict[tuple[int, ...], Any] = {}
+    for shape, factor in (((6,), 3.0), ((2, 3, 1), 3.0), ((3,), 0.0)):
+        x = factor * _samples(25, shape) + 5
+        facts = Facts(shape, None, len(x), len(x), "float64")
+        split = Split(x.reshape(len(x), -1), np.zeros(len(x)))
+        data = Dataset("data", facts, split, split, 2.0, "", "")
+        with contextlib.suppress(ScopeFault):
+            found[shape] = scaling(data, np.arange(20), [rule])
+    return found
+
+
+@rule("scaling rule")
+def scales(sample: PartSample) -> None:
+    """It returns a finite shift and a scale above 0 for every feature, constant ones too, and the same again."""
+    rule: Scaler = sample.make()
+    again = _scaled(rule)
+    require(again, "it applies neither to a row of six features nor to images with two channels")
+    for shape, (shift, scale) in _scaled(rule).items():
+        with case(shape=shape):
+            assert_array_equal((shift, scale), again[shape])
+            require(shift.shape == scale.shape == (math.prod(shape),), f"shapes are {shift.shape} and {scale.shape}")
+            require(shift.dtype == scale.dtype == np.float64, f"types are {shift.dtype} and {scale.dtype}")
+            require(bool(np.isfinite(shift).all()) and bool((scale > 0).all()), "some numbers cannot be scaled")
+
+
+@rule("scaling rule", whole=True)
+def scales_depend_on_arguments(cls: type[Scaler], samples: Sequence[PartSample]) -> None:
+    """Every argument changes shift or scale."""
+    _has_effect(cls, samples, lambda sample: _scaled(sample.make()))
 
 
 # Data sources

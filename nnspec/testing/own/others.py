@@ -20,6 +20,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "plateau": ({"start": 0.1, "patience": 2}, {"start": 0.1, "patience": 2, "warmup": 1}),
     "step": ({"start": 0.1, "every": 2}, {"start": 0.1, "every": 2, "warmup": 1}),
+    "fixed": ({"mean": 1.0, "deviation": 2.0}, {"mean": (1.0, -1.0), "deviation": 2.0}),
     "jitter": ({"brightness": 0.4, "contrast": 0.3},),
     "Given": (),
     "IDX": (),
