@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from tiny_plan import make_plan, train
-from tiny_spec import ALONE, compiled, run, spec
+from tiny_spec import ALONE, ROOT, compiled, run, spec
 
+import nnspec
 from nnspec import engine as nn
+from nnspec.api import compile_spec
 from nnspec.checker import check
-from nnspec.compiler.plan import build_network
+from nnspec.compiler.loop import plan_alone
+from nnspec.compiler.plan import Plan, build_network
 from nnspec.compiler.verify import verify, verify_memory
+from nnspec.data.given import given_data
+from nnspec.data.source import Access
 from nnspec.diagnostics import Source
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError
 from nnspec.engine.part import PARTS, ValueName
@@ -202,6 +208,50 @@ def test_the_network_in_python_sums_the_gradients_of_all_readers() -> None:
     da = 2 - np.tanh(a) ** 2
     np.testing.assert_allclose(network.backward(grad), da @ network["a"].weight.data.T + 1, rtol=1e-13)
     np.testing.assert_allclose(network["a"].weight.grad, x.T @ da, rtol=1e-13)
+
+
+ORACLE = json.loads((ROOT / "tests/oracle/graphs.json").read_text(encoding="utf-8"))["cases"]
+
+
+def plan_of(case: dict[str, Any]) -> Plan:
+    """Make a plan of a network of PyTorch's, with its weights at the start."""
+    arguments = {name: value for name, value in case["data"].items() if name != "classes"}
+    if case["data"].get("classes"):
+        arguments["classes"] = case["data"]["classes"]
+    given = f"Given({', '.join(f'{name}={json.dumps(value)}' for name, value in arguments.items())})"
+    text = spec(
+        case["model"],
+        loss=case["loss"],
+        optimizer="SGD(lr=0.1, momentum=0.9)",
+        train="epochs = 3; batch = 4; shuffle = false",
+        data=given,
+        more=f"dtype = float64\n{case['head']}",
+    )
+    inputs = {name: np.array(array) for name, array in case["x"].items()}
+    x, y = inputs if len(inputs) > 1 else inputs["x"], np.array(case["y"])
+    data = {"x_train": x, "y_train": y, "x_test": x, "y_test": y}
+    program = compile_spec(nnspec.Spec.parse(text), data=data)
+    (experiment,) = program.program.lanes
+    dataset = experiment.data[0].source.load(Access(given=given_data(data)))
+    plan = plan_alone(experiment, program.layouts["run"], dataset)
+    plan.network.load_state_dict({name: np.array(array) for name, array in case["start"].items()})
+    return plan
+
+
+@pytest.mark.parametrize("case", ORACLE, ids=lambda case: case["model"][:20])
+def test_gradients_and_training_are_those_of_pytorch(case: dict[str, Any]) -> None:
+    plan, losses, gradients = plan_of(case), [], {}
+    for epoch in range(3):
+        plan.begin(epoch)
+        for number in range(plan.batches):
+            losses.append(plan.train_batch(number)[0])
+            gradients = gradients or {k: p.grad.copy() for k, p in plan.network.named_parameters().items()}
+    np.testing.assert_allclose(losses, case["losses"], rtol=1e-10)
+    for name, array in case["gradients"].items():
+        np.testing.assert_allclose(gradients[name], array, rtol=1e-10, atol=1e-13)
+    assert plan.network.state_dict().keys() == case["end"].keys()
+    for name, array in case["end"].items():
+        np.testing.assert_allclose(plan.network.state_dict()[name], array, rtol=1e-10, atol=1e-13)
 
 
 FAULTS = {

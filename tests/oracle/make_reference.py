@@ -31,6 +31,7 @@ FAMILIES = (
     "schedules_*.py",
     "weighted_means.py",
     "axes.py",
+    "graphs.py",
     "sequences.py",
     "starts.py",
 )
