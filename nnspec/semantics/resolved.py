@@ -8,6 +8,7 @@ from typing import Any
 
 from nnspec.checker.program import Bound, Experiment, LayerNode, Origin, PartValue, TrainSettings, Use
 from nnspec.engine.layers.composition import Composition
+from nnspec.engine.layers.tied import Transposed
 from nnspec.engine.part import Part, Signature
 from nnspec.semantics.values import Word, arguments, layer_arguments
 
@@ -129,8 +130,10 @@ def _layers(layers: Sequence[LayerNode]) -> Iterator[Row]:
                     yield from _use(use, base + i)
                 depth = base + len(node.uses)
                 name = f"model.{node.name}"
-                yield Row("layer", "model", name, node.name, depth, node.value, node.value.origin)
-                for argument, bound in layer_arguments(node):
+                again = bool(node.owners) and node.value.part is not Transposed
+                value = Word(f"same({node.owners[0]})") if again else node.value
+                yield Row("layer", "model", name, node.name, depth, value, node.value.origin)
+                for argument, bound in layer_arguments(node) if not again else ():
                     yield _argument("model", name, argument.name, depth + 1, bound)
                 waiting += _branches(node, depth + 1)[::-1]
 

@@ -62,6 +62,8 @@ class _Row:
     flops: int
     writes: str
     where: str
+    reads: str = ""
+    """What it reads besides the previous value, or instead of it, and whose parameters it uses."""
 
 
 def _rows(layout: Layout) -> Iterator[_Row]:
@@ -92,7 +94,14 @@ def _row(node: LayerNode, label: str, writes: Mapping[str, str]) -> _Row:
         flops=node.geometry.flops,
         writes=writes[node.name],
         where=f"{node.span.source.name}:{node.span.line}",
+        reads=_reads(node),
     )
+
+
+def _reads(node: LayerNode) -> str:
+    others = (f"input {node.field.name}",) if node.field is not None else node.reads
+    owners = (f"weights of {node.owners[0]}",) if node.uses_of else ()
+    return ", ".join((*others, *owners))
 
 
 def _inside(parent: LayerNode, margin: str, writes: Mapping[str, str]) -> Iterator[_Row]:
@@ -119,6 +128,7 @@ def _layers(layout: Layout, width: int) -> Any:
             Column("out", [shape_in_words(row.out) for row in rows], 1, right=True),
             Column("parameters", [f"{row.size:,}" for row in rows], 2, right=True),
             Column("FLOPs", [f"{row.flops:,}" for row in rows], 3, right=True),
+            *([Column("reads", [row.reads for row in rows], 6)] if any(row.reads for row in rows) else []),
             Column("writes into", [row.writes for row in rows], 5),
             Column("where", [row.where for row in rows], 4),
         ],
