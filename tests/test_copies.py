@@ -119,16 +119,22 @@ def test_every_copy_is_worth_what_it_is_alone(name: str, penalties: tuple[nn.Pen
 # --- What layers and losses declare is true of nnspec's own. ---
 
 
+WIRING = {"from", "same", "transposed"}
+"""Layers that only mean something in a network, where tests/test_graph.py has them."""
+
+
 def own_layers() -> dict[str, tuple[Layer, np.ndarray]]:
     """A layer of every class, and an input for it."""
     found = {derivative.part: (derivative.make(), derivative.x()) for derivative in DERIVATIVES}
-    assert set(found) == {name for name, cls in PARTS["layer"].items() if cls.__module__.startswith("nnspec.")}
+    ours = {name for name, cls in PARTS["layer"].items() if cls.__module__.startswith("nnspec.")}
+    assert set(found) == ours - {"OneHot"} - WIRING  # ids have no derivative
     return found
 
 
-def test_all_layers_but_two_treat_samples_independently() -> None:
+def test_layers_without_noise_and_statistics_treat_samples_independently() -> None:
+    mixing = {"BatchNorm", "Dropout", "SpatialDropout", "GaussianNoise", "Sample"}
     for name, (layer, x) in own_layers().items():
-        assert layer.samples_independent == (name not in ("BatchNorm", "Dropout")), name
+        assert layer.samples_independent == (name not in mixing), name
         assert independent(layer, x) == layer.samples_independent, name
 
 
