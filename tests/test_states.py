@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_spec import OFFLINE, ROOT, compiled, spec
+from tiny_spec import OFFLINE, ROOT, compiled, run, spec
 
 import nnspec
 from nnspec import engine as nn
@@ -22,7 +22,8 @@ from nnspec.diagnostics import Source
 from nnspec.native import library
 from nnspec.runner.gradients import prove_gradients
 
-GRAPHS = json.loads((ROOT / "tests/oracle/sequences.json").read_text(encoding="utf-8"))["graphs"]
+ORACLE = json.loads((ROOT / "tests/oracle/sequences.json").read_text(encoding="utf-8"))
+GRAPHS, REVERSALS = ORACLE["graphs"], ORACLE["reversals"]
 every_graph = pytest.mark.parametrize("case", GRAPHS, ids=range(len(GRAPHS)))
 needs_numba = pytest.mark.skipif(not library.available(), reason="compiled steps need Numba, which is an extra")
 
@@ -146,3 +147,82 @@ def test_cells_of_every_step_are_exported_where_they_can_be_had(tmp_path: Path) 
         runs.export(run_folder, tmp_path / f"model.{'c' if target == 'c' else 'py'}", target)
     with pytest.raises(SpecError, match="NN801"):
         runs.export(run_folder, tmp_path / "model.onnx", "onnx")
+
+
+# Sequence to sequence
+
+
+def reversing(model: str, folder: Path, source: Any, shifted: Any, labels: Any, **more: str) -> str:
+    """A spec of two inputs: a sequence, and the target shifted by one, with a first symbol of its own."""
+    arrays = {"source": source, "shifted": shifted, "y": labels}
+    parts = {
+        f"{name}_{part}": np.array(a)[: None if part == "train" else 40] for name, a in arrays.items() for part in PARTS
+    }
+    np.savez(folder / "pairs.npz", **parts)
+    data = f'NPZ("{(folder / "pairs.npz").as_posix()}", inputs=["source", "shifted"], ids={np.max(shifted) + 1})'
+    return spec(model, data=data, **more)
+
+
+PARTS = ("train", "test")
+
+
+@pytest.mark.parametrize("case", REVERSALS, ids=["attention", "lstm"])
+def test_an_encoder_and_a_decoder_train_as_in_pytorch(case: dict[str, Any], tmp_path: Path) -> None:
+    more = {"optimizer": "SGD(lr=0.2)", "train": "epochs = 3; batch = 4; shuffle = false", "more": "dtype = float64"}
+    text = reversing(case["model"], tmp_path, case["source"], case["shifted"], case["labels"], **more)
+    program = compiled(text)
+    (experiment,) = program.program.lanes
+    plan = plan_alone(experiment, program.layouts["run"], experiment.data[0].source.load(OFFLINE))
+    names = {name.split(".")[-2] + "." + name.split(".")[-1]: name for name in plan.network.state_dict()}
+    assert names.keys() == case["start"].keys()
+    plan.network.load_state_dict({names[name]: np.array(array) for name, array in case["start"].items()})
+    losses = []
+    for epoch in range(3):
+        plan.begin(epoch)
+        losses += [plan.train_batch(number)[0] for number in range(plan.batches)]
+    np.testing.assert_allclose(losses, case["losses"], rtol=1e-12)
+    for name, array in case["end"].items():
+        np.testing.assert_allclose(plan.network.state_dict()[names[name]], array, rtol=1e-10, atol=1e-14)
+
+
+def test_sequences_can_be_reversed(tmp_path: Path) -> None:
+    source = np.random.default_rng(0).integers(0, 5, (400, 3))
+    labels = source[:, ::-1]
+    shifted = np.concatenate([np.full((400, 1), 5), labels[:, :-1]], axis=1)
+    model = (
+        "from(source); Embedding(8); encoder: GRU(24, return_sequences=false);"
+        " from(shifted); Embedding(8); GRU(24, state=encoder); Linear(data.classes)"
+    )
+    more = {"optimizer": "Adam(lr=0.02)", "train": "epochs = 12; batch = 40"}
+    lane = run(reversing(model, tmp_path, source, shifted, labels, **more))["run"]
+    assert lane.history["test_accuracy"][-1] > 0.9
+
+
+def test_numbers_can_be_added_as_in_the_example_of_keras() -> None:
+    """Keras's addition RNN: 12 symbols, questions of 7 characters, answers of 4."""
+    data = "Given(features=[7, 12], targets=[4], classes=12)"
+    text = spec("LSTM(128, return_sequences=false); RepeatVector(4); LSTM(128); Linear(12)", data=data)
+    keras = 72_192 + 131_584 + 1_548
+    assert compiled(text).layouts["run"].params == keras + 2 * 4 * 128  # one bias more in each LSTM
+
+
+def test_attention_skips_the_padding_of_its_context_and_not_that_of_its_queries(tmp_path: Path) -> None:
+    source, shifted = np.array([[1, 2, 0, 0], [3, 4, 1, 0]] * 2), np.array([[3, 0, 2], [1, 1, 0]] * 2)
+    arrays = {"source": source, "shifted": shifted, "y": shifted % 2}
+    np.savez(tmp_path / "pairs.npz", **{f"{name}_{part}": a for name, a in arrays.items() for part in PARTS})
+    data = f'NPZ("{(tmp_path / "pairs.npz").as_posix()}", inputs=["source", "shifted"], ids=5, padding=0)'
+    model = (
+        "from(source); c: Embedding(4); from(shifted); q: Embedding(4); a: MultiHeadAttention(2, context=c); Linear(2)"
+    )
+    program = compiled(spec(model, data=data, train="epochs = 1; batch = 2", more="dtype = float64"))
+    (experiment,) = program.program.lanes
+    plan = plan_alone(experiment, program.layouts["run"], experiment.data[0].source.load(OFFLINE))
+    x = np.concatenate([source, shifted], axis=1).astype(float)
+    network = plan.network.eval()
+    before = network(x).copy()
+    state = network.state_dict()
+    next(array for name, array in state.items() if name.endswith("c.weight"))[0] += 5
+    np.testing.assert_array_equal(network(x), before)
+    next(array for name, array in state.items() if name.endswith("q.weight"))[0] += 5
+    changed = (network(x) != before).any(axis=-1)
+    np.testing.assert_array_equal(changed, shifted == 0)

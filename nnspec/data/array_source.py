@@ -241,7 +241,7 @@ class ArraySource(DataSource):
 
     def _inputs(self, pairs: Sequence[Pair]) -> tuple[Field, ...]:
         """Return the inputs of samples that have several. Raises FileFault if pairs differ in them."""
-        fields = [pair.x.fields(self.ids) if isinstance(pair.x, SeveralArrays) else () for pair in pairs]
+        fields = [pair.x.fields(self.ids, self.padding) if isinstance(pair.x, SeveralArrays) else () for pair in pairs]
         if fields[0] and self.axes is not None:
             message = "`axes` arranges the axes of one input, and these samples have several"
             raise FileFault(message, argument="axes", help="save the arrays with the channels first")

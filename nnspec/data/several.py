@@ -82,8 +82,10 @@ class SeveralArrays:
         dtype = np.result_type(*(np.dtype(head.dtype).newbyteorder("=") for head in heads))
         return Header(dtype.str, (heads[0].rows, sum(prod(head.shape[1:]) for head in heads)))
 
-    def fields(self, ids: int | None) -> tuple[Field, ...]:
-        """Return each input as a range of the row; with `ids`, they are ids, of which there are so many."""
+    def fields(self, ids: int | None, padding: int | None) -> tuple[Field, ...]:
+        """Return each input as a range of the row; with `ids`, they are ids, of which there are so many, and rows of
+        them are padded with the id `padding`.
+        """
         found, start = [], 0
         shape: tuple[int, ...]
         axes: tuple[str, ...]
@@ -102,7 +104,9 @@ class SeveralArrays:
             else:
                 arrangement, _ = arrange(head, None, f"`{array.key}`", array.argument)
                 shape, axes = arrangement.shape, arrangement.axes
-            found.append(Field(name, start, stop, shape, tokens=ids or 0, axes=axes))
+            found.append(
+                Field(name, start, stop, shape, tokens=ids or 0, axes=axes, padding=padding if shape else None)
+            )
             start = stop
         return tuple(found)
 

@@ -216,6 +216,66 @@ def graphs() -> list[dict[str, Any]]:
     ]
 
 
+SYMBOLS, LENGTH = 6, 4
+
+
+def reversing(text: str, cell: Any, context: bool) -> dict[str, Any]:
+    """Train an encoder and a decoder, which gets the previous symbol of the target, to reverse sequences."""
+    source = torch.randint(SYMBOLS - 1, (SAMPLES, LENGTH))
+    labels = source.flip(1)
+    shifted = torch.cat([torch.full((SAMPLES, 1), SYMBOLS - 1), labels[:, :-1]], dim=1)
+    modules = {
+        "e": nn.Embedding(SYMBOLS, 4),
+        "encoder": cell(4, 4, batch_first=True),
+        "d": nn.Embedding(SYMBOLS, 4),
+        "decoder": cell(4, 4, batch_first=True),
+        "mha": nn.MultiheadAttention(4, 2, batch_first=True),
+        "out": nn.Linear(4, SYMBOLS - 1),
+    }
+    if not context:
+        del modules["mha"]
+    parameters = {f"{n}.{name_of(k)}": p for n, module in modules.items() for k, p in module.named_parameters()}
+    start = {name: by_name(name, tensor.detach().clone()) for name, tensor in parameters.items()}
+    optimizer, losses = torch.optim.SGD(parameters.values(), lr=SGD), []
+    for step in range(STEPS):
+        part = slice(0, SAMPLES // 2) if step % 2 == 0 else slice(SAMPLES // 2, SAMPLES)
+        optimizer.zero_grad()
+        outputs, state = modules["encoder"](modules["e"](source[part]))
+        y, _ = modules["decoder"](modules["d"](shifted[part]), state)
+        y = y + modules["mha"](y, outputs, outputs, need_weights=False)[0] if context else y
+        loss = functional.cross_entropy(modules["out"](y).flatten(0, 1), labels[part].flatten())
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    end = {name: by_name(name, tensor.detach()) for name, tensor in parameters.items()}
+    data = {"source": source.tolist(), "shifted": shifted.tolist(), "labels": labels.tolist()}
+    return {"model": text, **data, "symbols": SYMBOLS, "start": start, "losses": losses, "end": end}
+
+
+def by_name(name: str, tensor: Tensor) -> list[Any]:
+    """As nnspec keeps it: an embedding as PyTorch does."""
+    return tensor.tolist() if name in ("e.weight", "d.weight") else kept(name, tensor)
+
+
+def reversals() -> list[dict[str, Any]]:
+    """Sequence to sequence."""
+    decoder = "from(shifted); d: Embedding(4); decoder:"
+    return [
+        reversing(
+            f"from(source); e: Embedding(4); encoder: GRU(4); {decoder} GRU(4, state=encoder);"
+            " add { a { } b { mha: MultiHeadAttention(2, context=encoder) } }; out: Linear(data.classes)",
+            nn.GRU,
+            context=True,
+        ),
+        reversing(
+            "from(source); e: Embedding(4); encoder: LSTM(4, return_cell=true, return_sequences=false);"
+            f" {decoder} LSTM(4, state=encoder); out: Linear(data.classes)",
+            nn.LSTM,
+            context=False,
+        ),
+    ]
+
+
 def content() -> dict[str, Any]:
     """The models, and what they are trained on."""
     return {
@@ -226,6 +286,7 @@ def content() -> dict[str, Any]:
         "rate": RATE,
         "test": TEST,
         "graphs": graphs(),
+        "reversals": reversals(),
         "cases": [
             case("RNN(4)", {"RNN1": nn.RNN(3, 4, batch_first=True)}),
             case("GRU(4)", {"GRU1": nn.GRU(3, 4, batch_first=True)}),
