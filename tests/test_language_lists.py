@@ -152,3 +152,51 @@ def test_a_long_index_is_broken_without_a_trailing_comma() -> None:
 def test_a_word_that_is_also_the_name_of_a_layer_with_arguments_is_a_word() -> None:
     experiment = lane("B\nB(valid)", "block B(p=same) { Conv2D(4, 3, padding=p) }")
     assert [arguments(experiment, f"B{i}.Conv2D1")["padding"] for i in (1, 2)] == ["same", "valid"]
+
+
+# What arrives
+
+
+def outs(model: str, more: str = "", data: str = "Digits(train=20, test=5)") -> list[tuple[str, tuple[int, ...]]]:
+    text = f"data = {data}\n{more}\nmodel {{\n{model}\nLinear(data.classes)\n}}\nloss = CrossEntropy\noptimizer = SGD\n"
+    return [(node.name, node.geometry.out) for top in program(text).lanes[0].layers for node in top.walk()]
+
+
+def test_an_argument_may_depend_on_what_arrives() -> None:
+    found = dict(outs("Conv2D(8 * incoming.channels, 3)\nConv2D(2 * incoming.channels, 3) * 2\nGlobalAvgPool"))
+    assert found["Conv2D1"] == (8, 26, 26)
+    assert [found[f"Conv2D{i}"][0] for i in (2, 3)] == [16, 32]
+    assert dict(outs("Linear(incoming.features // 7)"))["Linear1"] == (112,)
+    assert dict(outs("LSTM(incoming.places); GlobalAvgPool"))["LSTM1"] == (28, 28)
+    assert dict(outs("Flatten; Linear(incoming.size // 2); Linear(len(incoming.shape))"))["Linear2"] == (1,)
+
+
+def test_in_a_block_it_is_what_arrives_at_each_layer_and_in_a_default_at_the_block() -> None:
+    block = """block SE(channels=incoming.channels) {
+        multiply { gate { GlobalAvgPool; Linear(incoming.features // 4); Linear(channels) } input { } }
+    }"""
+    found = dict(outs("Conv2D(8, 3); SE; Conv2D(16, 3); SE; GlobalAvgPool", block))
+    assert found["SE1.multiply1.gate.Linear1"] == (2,)
+    assert found["SE1.multiply1.gate.Linear2"] == (8,)
+    assert found["SE2.multiply1.gate.Linear2"] == (16,)
+
+
+def test_it_follows_branches_and_values_read_by_name() -> None:
+    found = dict(outs("a: Linear(64); ReLU; Linear(32); add { x { from(a); Linear(incoming.features // 2) } y { } }"))
+    assert found["add1.x.Linear1"] == (32,)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("3)\n", "incoming.features)\n", "`incoming` has no `features` here, where 1×28×28 arrives"),
+        ("3)\n", "incoming.chanels)\n", "`incoming` has no `chanels` here, where 784 arrives"),
+        ("SGD", "SGD(lr=incoming.features)", "`incoming` is only known in a model"),
+        ("SGD", "SGD\nlet incoming = 3", "a `let` cannot be called `incoming`: that name is reserved"),
+    ],
+)
+def test_what_does_not_arrive_is_an_error(old: str, new: str, message: str) -> None:
+    text = IMAGES.format(model="Conv2D(4, 3)\nReLU", more="").replace(old, new)
+    if "features)\n" in new:
+        text = text.replace("Conv2D(4, ", "Conv2D(incoming.channels + 3, ")
+    assert message in [found.message for found in diagnose(text)]

@@ -27,7 +27,7 @@ __all__ = [
     "declare_flag",
 ]
 
-_RESERVED = {*SETTINGS, *SECTIONS, *FUNCTIONS, *CONSTANTS, *(a.name for a in TRAIN)}
+_RESERVED = {"incoming", *SETTINGS, *SECTIONS, *FUNCTIONS, *CONSTANTS, *(a.name for a in TRAIN)}
 
 MAX_NAME = 64
 """The maximum length of a lane's name, which is also the name of the folder with its weights."""
@@ -206,7 +206,7 @@ def _block(item: tree.Block, declared: Declarations, findings: Findings, recover
         word, span = parameter.name.text, parameter.name.span
         if word in seen:
             findings.error("NN204", f"`{word}` is given twice", span, notes=(Note(seen[word], "first given here"),))
-        elif word in FUNCTIONS or word in CONSTANTS or is_reserved(word) or word == "data":
+        elif word in FUNCTIONS or word in CONSTANTS or is_reserved(word) or word in ("data", "incoming"):
             message = f"a parameter cannot be called `{word}`: that name is reserved"
             findings.error("NN206", message, span, help="use another name")
         seen[word] = span

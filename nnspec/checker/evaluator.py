@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Unpack
@@ -32,11 +32,27 @@ from nnspec.diagnostics import Note, Span
 from nnspec.engine.part import Argument, BareWord, FilePath, LayerName, Part, Signature, TensorName, ValueName
 from nnspec.syntax import tree
 
-__all__ = ["MAX_DEPTH", "Evaluator", "article", "called", "names_in", "operands"]
+__all__ = ["MAX_DEPTH", "Arriving", "Evaluator", "article", "called", "names_in", "operands"]
 
 MAX_DEPTH = 150
 _ITEMS_A_STEP = 4  # items in lists created by functions
+_EXTENTS = ("features", "places", "channels", "rows", "columns")
 _DATA_FACTS = ("features", "classes", "shape", "size")
+
+
+@dataclass(frozen=True)
+class Arriving:
+    """What arrives at a layer of a model: the shape of one sample."""
+
+    shape: tuple[int, ...]
+    tokens: int = 0
+    """How many different ids, if ids arrive."""
+
+    def facts(self) -> dict[str, object]:
+        """Return what a spec may say about it: `incoming.channels`."""
+        names = {1: ("features",), 2: ("places", "features"), 3: ("channels", "rows", "columns")}
+        axes = ("places",) if self.tokens and len(self.shape) == 1 else names.get(len(self.shape), ())
+        return {**dict(zip(axes, self.shape, strict=True)), "shape": self.shape, "size": math.prod(self.shape)}
 
 
 @dataclass
@@ -57,6 +73,10 @@ class Evaluator:
     """Inside a block, the values of its parameters."""
     sources: Mapping[str, tree.Expression] = field(default_factory=dict)
     """The expressions that gave the parameters their values, where wrong values are reported."""
+    arriving: Callable[[str], Arriving | None] | None = None
+    """Inside a model, returns what arrives at the current layer; None if that is unknown, which has been reported."""
+    arrivals: int = 0
+    """How often that was asked for."""
     outside: Evaluator | None = None
     """The evaluator without parameters: a `let` cannot use them."""
     _known: dict[str, object] = field(default_factory=dict)
@@ -249,6 +269,8 @@ class Evaluator:
                 return self.findings.error("NN303", f"`{word}` is a function: write `{word}(…)`", span)
         elif word == "data" and len(names) == 2:
             return self._fact(names[1])
+        elif word == "incoming" and len(names) == 2:
+            return self._incoming(names[1])
         return self._unknown(expression.path, kinds)
 
     def _let(self, name: str, span: Span, depth: int) -> object:
@@ -282,6 +304,26 @@ class Evaluator:
             f"`data` has no `{name.text}`",
             name.span,
             **self.findings.respell(name.span, _DATA_FACTS, otherwise=f"it has {', '.join(_DATA_FACTS)}"),
+        )
+
+    def _incoming(self, name: tree.Name) -> object:
+        """Return an extent of what arrives at a layer."""
+        if self.arriving is None:
+            help = "it is what arrives at a layer: `Linear(incoming.features // 2)`"
+            return self.findings.error("NN203", "`incoming` is only known in a model", name.span, help=help)
+        self.arrivals += 1
+        arriving = self.arriving(name.text)
+        if arriving is None:
+            return UNKNOWN
+        facts = arriving.facts()
+        if name.text in facts:
+            return facts[name.text]
+        shape = "×".join(map(str, arriving.shape)) or "one id"
+        return self.findings.error(
+            "NN201",
+            f"`incoming` has no `{name.text}` here, where {shape} arrives",
+            name.span,
+            **self.findings.respell(name.span, [*facts, *_EXTENTS], otherwise=f"it has {', '.join(facts)}"),
         )
 
     def _unknown(self, path: tree.Path, kinds: tuple[str, ...] | None) -> Unknown:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
 from nnspec.checker.binding import Given, assign, needed, take
-from nnspec.checker.evaluator import Evaluator, operands
+from nnspec.checker.evaluator import Arriving, Evaluator, operands
 from nnspec.checker.findings import UNKNOWN
 from nnspec.checker.functions import short
 from nnspec.checker.model_items import (
@@ -59,14 +59,20 @@ class Expanded:
     """Whether an item of the model could not be parsed."""
 
 
-def expand(section: tree.Section, changes: Mapping[str, Mapping[str, Given]], evaluator: Evaluator) -> Expanded:
+def expand(
+    section: tree.Section,
+    changes: Mapping[str, Mapping[str, Given]],
+    evaluator: Evaluator,
+    arriving: Callable[[Sequence[Placed | None], str], Arriving | None],
+) -> Expanded:
     """Inline the blocks of a model, unroll its repeats, and split its compositions into branches.
 
-    `changes` are the settings of its layers, by layer and argument.
+    `changes` are the settings of its layers, by layer and argument. `arriving` returns what arrives after some layers,
+    given the extent that a spec asks for.
     """
     recovery = evaluator.recovery
     gaps = recovery.has_gaps(section.span)
-    expansion = _Expansion(changes, evaluator)
+    expansion = _Expansion(changes, evaluator, arriving)
     expansion.unplaced = gaps or recovery.doubts("model")
     layers = expansion.chain(section.items, Place(evaluator))
     expansion.report_unused()
@@ -89,8 +95,14 @@ def look_through(block: tree.Block, evaluator: Evaluator) -> None:
 
 
 class _Expansion:
-    def __init__(self, changes: Mapping[str, Mapping[str, Given]], evaluator: Evaluator, brief: bool = False) -> None:
-        self.changes, self.evaluator = changes, evaluator
+    def __init__(
+        self,
+        changes: Mapping[str, Mapping[str, Given]],
+        evaluator: Evaluator,
+        arriving: Callable[[Sequence[Placed | None], str], Arriving | None] = lambda layers, extent: None,
+        brief: bool = False,
+    ) -> None:
+        self.changes, self.evaluator, self.arriving = changes, evaluator, arriving
         self.findings, self.recovery = evaluator.findings, evaluator.recovery
         self.usage, self.budget = evaluator.usage, evaluator.budget
         self.brief = brief
@@ -120,6 +132,18 @@ class _Expansion:
 
     def chain(self, items: Sequence[tree.Item], place: Place) -> list[Placed | None]:
         found: list[Placed | None] = []
+        outside = place.evaluator.arriving
+        place.evaluator.arriving = lambda extent: self._arriving((*place.before, found), extent)
+        self._items(items, place, found)
+        place.evaluator.arriving = outside
+        return found
+
+    def _arriving(self, before: Sequence[Sequence[Placed | None]], extent: str) -> Arriving | None:
+        """Return what arrives after the layers so far."""
+        layers = [layer for chain in before for layer in chain]
+        return self.arriving(layers, extent)
+
+    def _items(self, items: Sequence[tree.Item], place: Place, found: list[Placed | None]) -> None:
         counts: dict[str, int] = {}
         for item in items:
             if self.full or not self.budget.work(1, span_of(item)):
@@ -137,7 +161,6 @@ class _Expansion:
                     self.good, self.unplaced = False, True
                     found.append(None)
                     not_a_layer(item, place, self.findings)
-        return found
 
     def _element(self, item: tree.Element, place: Place, counts: dict[str, int], found: list[Placed | None]) -> None:
         core, count = self._repeat(item.value, place.evaluator)
@@ -157,6 +180,7 @@ class _Expansion:
                 self._open(core, kind, (name, general), changes, place, found)
                 continue
             if shared is None or changes:
+                before = place.evaluator.arrivals
                 value = place.evaluator.part(core, "layer", changes=changes)
                 if not isinstance(value, PartValue):
                     self.good = False
@@ -164,7 +188,7 @@ class _Expansion:
                     found.append(None)
                     return
                 layer = value.of(Layer)
-                shared = None if changes else layer
+                shared = None if changes or place.evaluator.arrivals > before else layer
             else:
                 layer = shared
             if layer.part is Same:
@@ -442,6 +466,7 @@ class _Expansion:
             stack=(*place.stack, word),
             depth=place.depth + 1,
             what=word,
+            before=(*place.before, found),
         )
         with self.findings.inside(block.span, Note(use.span, f"in this `{word}`")):
             layers = self.chain(block.items, inside)
@@ -520,7 +545,10 @@ class _Expansion:
         if self._too_deep(place, item.head):
             found.append(None)
             return
-        inside = replace(place, prefix=f"{name}.", shared=f"{general}.", depth=place.depth + 1, what=keyword)
+        before = (*place.before, found)
+        inside = replace(
+            place, prefix=f"{name}.", shared=f"{general}.", depth=place.depth + 1, what=keyword, before=before
+        )
         branches = tuple(self._branches(item, part, inside))
         if branch_count(item, part) < part.least and not self._unread(item) and not has_strangers(item, part):
             help = f"for example, `{keyword} {{ a {{ Linear(64) }}; b {{ }} }}`"

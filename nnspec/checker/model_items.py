@@ -92,6 +92,8 @@ class Place:
     depth: int = 0
     """The number of enclosing compositions and blocks."""
     what: str = "a model"
+    before: tuple[Sequence[Placed | None], ...] = ()
+    """The layers so far of the chains that it is in, outermost first."""
 
     @property
     def title(self) -> str:

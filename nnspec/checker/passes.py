@@ -32,6 +32,7 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from nnspec.checker.assemble import assemble
 from nnspec.checker.binding import Given
@@ -55,7 +56,7 @@ from nnspec.checker.rules import apply
 from nnspec.checker.rules.subjects import Result, Settled
 from nnspec.checker.runs import AtPoints, Run, named
 from nnspec.checker.settle import settle
-from nnspec.checker.shapes import infer_shapes, trainable
+from nnspec.checker.shapes import arriving, infer_shapes, trainable
 from nnspec.checker.shared import Changes, Shared
 from nnspec.checker.sweep import Point, by_lane, points
 from nnspec.checker.usage import Usage
@@ -205,7 +206,11 @@ class _Check:
             section,
             changes,
             evaluator,
-            lambda: infer_shapes(expand(section, changes, evaluator), evaluator.data, self.findings),
+            lambda: infer_shapes(
+                expand(section, changes, evaluator, partial(arriving, data=evaluator.data)),
+                evaluator.data,
+                self.findings,
+            ),
         )
 
     def _check_unused(self, evaluator: Evaluator) -> None:

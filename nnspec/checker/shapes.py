@@ -8,6 +8,7 @@ from itertools import pairwise
 from math import prod
 from typing import Any
 
+from nnspec.checker.evaluator import Arriving
 from nnspec.checker.expand_blocks import Expanded
 from nnspec.checker.findings import Findings
 from nnspec.checker.model_items import Placed, Read
@@ -36,18 +37,37 @@ def infer_shapes(
     placed = expanded.layers
     if data is None or expanded.gaps or not placed:
         return None
+    walk = _walk(_image_as(placed), data, findings)
+    nodes = walk.along(placed)
+    if expanded.good:
+        walk.report_unread(placed)
+    return nodes if expanded.good and nodes and walk.parameters <= MAX_PARAMETERS else None
+
+
+def _walk(layout: str, data: tuple[Choice, ...], findings: Findings) -> _Walk:
+    """Return a walk that begins with a sample."""
     source = data[0]
-    layout = _image_as(placed)
     walk = _Walk(findings, source.facts.entering(layout), (source.value.origin.span, ""))
     walk.tokens = min(choice.facts.tokens for choice in data) and max(choice.facts.tokens for choice in data)
     if walk.tokens and source.facts.padding is not None:
         walk.padded = Mask(INPUT, source.facts.padding)
     walk.values[INPUT] = walk.here()
     walk.inputs = {field.name: field for field in source.facts.inputs}
-    nodes = walk.along(placed)
-    if expanded.good:
-        walk.report_unread(placed)
-    return nodes if expanded.good and nodes and walk.parameters <= MAX_PARAMETERS else None
+    return walk
+
+
+_LAYOUTS = {"channels": "image", "rows": "image", "columns": "image", "places": "sequence"}
+"""The layout of images in which they have an extent, where no layer has decided it."""
+
+
+def arriving(layers: Sequence[Placed | None], extent: str, data: tuple[Choice, ...] | None) -> Arriving | None:
+    """Return what arrives after the first layers of a model, or None if that is unknown."""
+    if data is None or None in layers:
+        return None
+    layout = _image_as(layers)
+    layout = _LAYOUTS.get(extent, layout) if layout == "any" else layout
+    walk = _walk(layout, data, Findings(suggests=False))
+    return Arriving(walk.shape, walk.tokens) if walk.along(layers) is not None and not walk.lost else None
 
 
 def trainable(layers: tuple[LayerNode, ...] | None, findings: Findings) -> tuple[LayerNode, ...] | None:
