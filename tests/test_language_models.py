@@ -272,7 +272,12 @@ WRONG_COMPOSITIONS = {
     "misspelt": ("residul { ReLU }", "NN201", "residul", "did you mean `residual`?"),
     "of another framework": ("skip { ReLU }", "NN201", "skip", "did you mean `residual`?"),
     "shortcut, misspelt": ("residual { ReLU; shortcutt { ReLU } }", "NN201", "shortcutt", "did you mean `shortcut`?"),
-    "unknown": ("foo { ReLU }", "NN201", "foo", "it can contain layers and the sections residual, add, concat"),
+    "unknown": (
+        "foo { ReLU }",
+        "NN201",
+        "foo",
+        "it can contain layers and the sections residual, add, concat, multiply, subtract, dot, distance",
+    ),
     "name": ("residual foo { ReLU }", "NN203", "foo", "put the label before it: `foo: residual {`"),
     "title": ('residual "foo" { ReLU }', "NN203", '"foo"', "put the label before it: `foo: residual {`"),
     "as a layer": ("residual", "NN305", "residual", "it is a section: `residual { … }`"),
