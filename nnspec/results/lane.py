@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nnspec.reprs import TableRepr
 from nnspec.results.epochs import EpochRecord, columns
 from nnspec.statistics.ranking import Candidate
-from nnspec.statistics.significance import mean
+from nnspec.statistics.significance import deviation, mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -242,6 +242,14 @@ class LaneResult(TableRepr):
         name not in `figures`.
         """
         return mean(_last(one.curve(figure)[: one.restored_epoch or None]) for one in self.counted)
+
+    def deviation(self, figure: str) -> float:
+        """Return the standard deviation of a figure's final values over repeats or folds, with n − 1 in the
+        denominator; NaN for fewer than two.
+
+        Raises KeyError for a name not in `figures`.
+        """
+        return deviation(one.final(figure) for one in self.counted)
 
     def epochs_to(self, target: float) -> float:
         """Return the number of epochs until the training loss was first at or below `target`, a mean over repeats.

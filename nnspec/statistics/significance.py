@@ -12,7 +12,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["LEVEL", "Interval", "Test", "holm", "interval", "mean", "paired", "t_cdf", "t_quantile", "welch"]
+__all__ = [
+    "LEVEL",
+    "Interval",
+    "Test",
+    "deviation",
+    "holm",
+    "interval",
+    "mean",
+    "paired",
+    "t_cdf",
+    "t_quantile",
+    "welch",
+]
 
 LEVEL = 0.05
 """Significance level: a difference is significant if p < LEVEL. Confidence intervals have level 1 − LEVEL."""
@@ -27,6 +39,12 @@ def mean(values: Iterable[float]) -> float:
     if len(set(numbers)) == 1:
         return numbers[0]
     return math.fsum(number / len(numbers) for number in numbers)
+
+
+def deviation(values: Iterable[float]) -> float:
+    """Return the standard deviation of a sample, √(Σ(x − x̄)² / (n − 1)); NaN for fewer than two values."""
+    numbers = list(values)
+    return _error(numbers) * math.sqrt(len(numbers)) if len(numbers) > 1 else math.nan
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import time
 from importlib import import_module
 from typing import Any
 
+from nnspec.engine.length import Length
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
 from nnspec.view.html import render
@@ -29,8 +30,8 @@ _WIDTH, _HEIGHT = 560, 160
 class Series:
     """The losses of a lane, at most `MOST_POINTS` of them, evenly spaced, and the last one."""
 
-    def __init__(self, lane: LaneResult) -> None:
-        self.name, self.lane, self.epochs = lane.label, lane, lane.epochs
+    def __init__(self, name: str, epochs: int, length: Length | None = None) -> None:
+        self.name, self.epochs, self.length = name, epochs, length or Length(epochs, 1, 1)
         self.points: list[tuple[int, float]] = []
         self.done, self.last = 0, math.nan
         self._step = 1
@@ -48,7 +49,8 @@ class Series:
     @property
     def text(self) -> str:
         """The epoch, or step, and its loss in words."""
-        return f"{self.name}: {self.lane.when(self.done)}/{self.lane.at(self.epochs)}, loss {numbers.loss(self.last)}"
+        place = f"{self.length.unit} {self.length.at(self.done)}/{self.length.at(self.epochs)}"
+        return f"{self.name}: {place}, loss {numbers.loss(self.last)}"
 
 
 class NotebookCurve(Warns):
@@ -65,7 +67,7 @@ class NotebookCurve(Warns):
         if len(self._series) == MOST_LANES:
             self._others += 1
             return
-        series = self._series[lane.label] = Series(lane)
+        series = self._series[lane.label] = Series(lane.label, lane.epochs, lane.length)
         for record in lane.records:  # of a resumed run
             series.append(record.figures["loss"])
 

@@ -11,6 +11,7 @@ from nnspec.results.health import DEAD
 from nnspec.view.report.blocks import Block, Details, Heading, Table, Text, svg_color
 from nnspec.view.report.run import ReportRun
 from nnspec.view.wording import numbers, phrases
+from nnspec.view.wording.folds import fold_tables
 from nnspec.view.wording.sweep import best_lines, grid_columns, grid_title, grids_of, ranked_records
 
 __all__ = ["health", "results"]
@@ -19,6 +20,8 @@ __all__ = ["health", "results"]
 def results(run: ReportRun) -> Iterator[Block]:
     """Yield the table of lanes, their expectations and comparisons."""
     yield _lanes(run)
+    for folds in fold_tables(run.summary, [lane["name"] for lane in run.ranked]):
+        yield Details(folds.title, [Table(list(folds.head), list(folds.rows), "", 2)])
     yield from _sweep(run.summary)
     for lane in run.ranked:
         for remark in filter(None, (lane["message"], lane["stopped"] and f"stopped {lane['stopped']}", _kept(lane))):

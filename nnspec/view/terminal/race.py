@@ -19,6 +19,7 @@ from nnspec.view.terminal.samples import written
 from nnspec.view.terminal.screen import Column, say, table, wraps
 from nnspec.view.wording import numbers, phrases
 from nnspec.view.wording.fairness import shared_in_words
+from nnspec.view.wording.folds import fold_tables
 from nnspec.view.wording.health import health
 from nnspec.view.wording.repeats import spread
 from nnspec.view.wording.sweep import best_lines, grid_table, grid_title, grids_of
@@ -204,6 +205,7 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
         target = common_loss(lanes) if len(lanes) > 1 else None
         console.print(_lanes(lanes, order, console, target, result.figure))
         console.print()
+    _folds(result, console)
     _best(result, console)
     for lane in lanes[:_IN_FULL]:
         for line in (*counts(lane, _classes(result, lane), console.width), *written(lane)):
@@ -246,6 +248,19 @@ def print_files(result: RunResult, console: Console) -> None:
         files = [name for name in result.place.files if not name.endswith(".npz")]
         weights = ["weights"] if len(files) < len(result.place.files) else []
         say(console, f"{result.place.folder}: {', '.join([*files, *weights])}", style="dim")
+
+
+def _folds(result: RunResult, console: Console) -> None:
+    """Print the figures of each fold of the best lanes that are cross-validated."""
+    best = [lane.name for lane in result.ranked[:_IN_FULL]]
+    for folds in fold_tables(result.summary, best):
+        columns = [
+            Column(head, [row[i] for row in folds.rows], 99 if head == "seed" else i, right=i > 0)
+            for i, head in enumerate(folds.head)
+        ]
+        say(console, folds.title, style="bold")
+        console.print(table(columns, console.width))
+        console.print()
 
 
 def _best(result: RunResult, console: Console) -> None:
