@@ -197,6 +197,11 @@ def test_new_rows_are_predicted_and_evaluated(
     columns = {name: [value] for name, value in row.items()}
     np.testing.assert_array_equal(of_file.outputs, predictor.outputs(columns))
     np.testing.assert_array_equal(result.predict(columns), predictor.predict(columns))
+    if not unknown:  # a text has a sample a line
+        (tmp_path / "new.txt").write_text(f"{row['review']}\n\nbad\n", encoding="utf-8")
+        (of_text,) = nnspec.runs.predict(predictor, [tmp_path / "new.txt"])
+        assert [name[-1] for name in of_text.names] == ["1", "3"]
+        np.testing.assert_allclose(of_text.outputs[:1], of_file.outputs, rtol=1e-5)
     if unknown:
         with pytest.warns(UserWarning, match="`u9` of column `user`: not in the training data"):
             predictor.outputs(columns | {unknown: ["u9"]})

@@ -87,12 +87,12 @@ def test_training_agrees_with_pytorch_step_by_step(case: dict[str, Any]) -> None
 def test_samples_that_are_all_padding_give_finite_numbers() -> None:
     nothing = np.zeros((2, 5))
     x = RNG.normal(size=(2, 5, 4)) * 100
-    for name, arguments in (("MultiHeadAttention", {"num_heads": 2}), ("GlobalAvgPool", {})):
+    for name, arguments in (("MultiHeadAttention", {"num_heads": 2}), ("GlobalAvgPool", {}), ("GlobalMaxPool", {})):
         layer = layer_of(name, arguments, 4).masked("input", 0)
         y = layer(x, nothing)
         assert np.isfinite(y).all()
         assert np.isfinite(np.asarray(layer.backward(np.ones_like(y)))).all()
-        assert name == "MultiHeadAttention" or not y.any()
+        assert name != "GlobalAvgPool" or not y.any()
 
 
 def test_large_scores_of_padding_get_no_weight() -> None:
@@ -120,6 +120,7 @@ MODELS = {
     "positions": "PositionalEmbedding; MultiHeadAttention(2); Dropout(0.2); GlobalAvgPool",
     "lstm": "LSTM(3, return_sequences=false)",
     "both": "GRU(3, bidirectional=true); GlobalAvgPool",
+    "maximum": "LayerNorm; GlobalMaxPool",
     "state": "first: GRU(3); GRU(3, state=first, return_sequences=false)",
     "deep": "RNN(3); LSTM(3); MultiHeadAttention(1); GRU(3, return_sequences=false)",
 }

@@ -16,11 +16,12 @@ from nnspec.data.array_file import find_unusable, refuse_unusable
 from nnspec.data.axes import Arrangement
 from nnspec.data.csv_cells import Form, in_words
 from nnspec.data.csv_file import MOST_BYTES, CsvFile
-from nnspec.data.files import open_file, shown
+from nnspec.data.files import decoded, open_file, shown
 from nnspec.data.images import image_files, is_image, read_image
 from nnspec.data.numpy_source import read_samples
 from nnspec.data.several import joined_rows
 from nnspec.data.source import Column, Field, FileFault
+from nnspec.data.vocabulary import lines_of
 from nnspec.engine._numpy import np
 from nnspec.engine.part import FilePath
 
@@ -96,6 +97,8 @@ def read_inputs(path: str, wanted: Wanted, *, invert: bool = False) -> Inputs:
         found = _fit(_of_array(several_inputs(parts, wanted), path, wanted), path, wanted)
     elif lower.endswith((".npz", ".npy")):
         found = _fit(_of_array(read_samples(path), path, wanted), path, wanted)
+    elif lower.endswith(".txt") and len(wanted.columns) == 1 and wanted.columns[0].words:
+        found = _lines(path, wanted.columns[0])
     elif lower.endswith((".csv", ".tsv", ".tab", ".txt", ".data")):
         found = _fit(_table(path, wanted), path, wanted)
     else:
@@ -268,6 +271,17 @@ def _of_array(array: NDArray[Any], name: str, wanted: Wanted) -> Inputs:
         array = wanted.arrangement.of(array.reshape(len(array), *shape))
     x = array.reshape(len(array), features)
     return Inputs(x, tuple(f"{shown(name)}:{i}" for i in range(len(x))))
+
+
+def _lines(path: str, column: Column) -> Inputs:
+    """Read a text: each line that is not empty is a sample of words."""
+    with open_file(path, MOST_BYTES) as file:
+        lines = [*enumerate(lines_of(decoded(file, FilePath(path), MOST_BYTES)), 1)]
+    texts = {number: text for number, text in lines if text.strip()}
+    if len(texts) * column.words > MOST_NUMBERS:
+        raise FileFault(f"{shown(path)} has more than {MOST_NUMBERS:,} words")
+    x = np.array([column.ids_of(text) for text in texts.values()], float).reshape(len(texts), column.words)
+    return Inputs(x, tuple(f"{shown(path)}:{number}" for number in texts))
 
 
 def read_table(path: str, wanted: Wanted) -> tuple[list[str] | None, list[tuple[int, list[str]]], Form]:

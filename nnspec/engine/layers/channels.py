@@ -234,6 +234,7 @@ class UnitNorm(Layer):
     spec_name = "UnitNorm"
     also = ("UnitNormalization", "normalize", "L2Normalize", "L2Norm", "L2Normalization")
     family = "norm"
+    with_padding = "keeps"
     samples_independent = True
     backward_reads = frozenset({"output"})
     in_place = True
@@ -293,6 +294,7 @@ class Scale(Layer):
 
     spec_name = "Scale"
     also = ("LayerScale", "ScaleLayer", "Affine")
+    with_padding = "keeps"
     samples_independent = True
     kinds = MappingProxyType({"weight": "scale", "bias": "shift"})
     backward_reads = frozenset({"input"})
@@ -357,6 +359,7 @@ class GLU(Layer):
 
     spec_name = "GLU"
     also = ("glu", "GatedLinearUnit")
+    with_padding = "keeps"
     samples_independent = True
     backward_reads = frozenset({"input"})
     image_as = "any"

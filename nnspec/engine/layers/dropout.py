@@ -111,6 +111,7 @@ class GaussianNoise(Layer):
 
     spec_name = "GaussianNoise"
     also = ("AdditiveNoise", "Noise")
+    with_padding = "keeps"
     family = "noise"
     in_place = True
     image_as = "any"

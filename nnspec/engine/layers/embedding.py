@@ -143,6 +143,7 @@ class OneHot(Layer):
     spec_name = "OneHot"
     also = ("one_hot", "onehot", "CategoryEncoding", "one_hot_encoding")
     looks_up = "num_classes"
+    with_padding = "keeps"
     samples_independent = True
 
     num_classes: Inferred[

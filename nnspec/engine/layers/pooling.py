@@ -323,11 +323,13 @@ class GlobalMaxPool(Layer):
     rows and columns of an image, `(B, C, H, W) -> (B, C)`; dL/dx = g at the first maximum, else 0.
 
     In PyTorch: `AdaptiveMaxPool2d(1)` and `Flatten`, or `x.max(dim=1).values`. TensorFlow shares g among equal maxima.
+    Padding does not count, unless there is nothing else.
     """
 
     spec_name = "GlobalMaxPool"
     also = ("GlobalMaxPooling2D", "GlobalMaxPooling1D", "GlobalMaxPool2D", "GlobalMaxPool1D", "AdaptiveMaxPool2d")
     samples_independent = True
+    with_padding = "skips"
     image_as = "image"
 
     _shape: tuple[int, ...] | None = kept()
@@ -355,12 +357,14 @@ class GlobalMaxPool(Layer):
         """It takes the maximum over all positions."""
         return len(incoming) == 2
 
-    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None, *others: NDArray[Any]) -> NDArray[Any]:
         """Maximum over all axes except the features or channels."""
-        self._shape = x.shape
+        self._shape, real = x.shape, self.real_places(others)
         if x.ndim == 3:
             over = self.work_array("by_feature", (len(x), x.shape[2], x.shape[1]), x.dtype)
             np.copyto(over, x.swapaxes(1, 2))
+            if real is not None:
+                np.copyto(over, -np.inf, where=(~real & real.any(axis=1, keepdims=True))[:, None, :])
         else:
             over = x.reshape(*x.shape[:2], -1)
         self._at = over.argmax(axis=-1, out=self.work_array("at", over.shape[:2], np.intp))

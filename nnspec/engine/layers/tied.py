@@ -62,6 +62,7 @@ class Transposed(Layer):
     also = ("Transposed", "tied", "Tied", "weight_tying", "tie_weights")
     family = "linear"
     backward_reads = frozenset({"input"})
+    with_padding = "keeps"
     samples_independent = True
 
     name: LayerName
