@@ -128,6 +128,14 @@ SPECS = {
         train="epochs = 5; batch = 6; repeats = 2; validation = 0.2",
         more="optimizer = Adam(lr=0.02)",
     ),
+    "by steps": spec(
+        "Linear(8); BatchNorm; ReLU; Linear(10)",
+        race="""swa { train.average = swa(start=0.3) }
+        ema { train { average = ema(0.9); accumulate = 3 } }
+        sam { train.sharpness = sam }""",
+        train="steps = 23; record = 5; batch = 6",
+        more="optimizer = Adam(lr=0.02)",
+    ),
     "sharpness-aware": spec(
         MIXED,
         race="""plain: SGD(lr=0.1)
@@ -159,7 +167,7 @@ SPECS = {
 def test_lanes_have_the_same_bits_in_every_way(case: str, tmp_path: Path, kernels: Path) -> None:
     bench = Texts(tmp_path, [SPECS[case]])
     alone = bench.alone(0)
-    assert {lane.status for lane in alone.lanes.values()} == {"done"}
+    assert {lane.status for lane in alone.lanes.values()} == {"done"}, [lane.message for lane in alone.lanes.values()]
     ways = ["stacked", "resumed"]
     if library.available() and not case.startswith(("L-BFGS", "activation")):  # these never use compiled steps
         ways += ["compiled", "lonely", "changed"]
@@ -285,6 +293,27 @@ def test_running_statistics_are_those_of_all_batches_and_no_noise_is_drawn() -> 
     drawn = nn.Dropout(0.5)(np.ones((4, 4)))
     nn.set_seed(1)
     np.testing.assert_array_equal(nn.Dropout(0.5)(np.ones((4, 4))), drawn)
+
+
+@pytest.mark.parametrize("left", [np.nan, np.inf, 7.0])
+def test_running_statistics_of_an_average_depend_on_nothing_else(left: float) -> None:
+    plan, same = (make_plan(spec(MIXED, train="batch = 10; average = swa(0)")) for _ in range(2))
+    for each in (plan, same):
+        train(each, 1)
+    for _, array in plan.average.pairs[1:]:  # type: ignore[union-attr]
+        array.fill(left)
+    for each in (plan, same):
+        each.end_epoch()
+    for (_, ours), (_, theirs) in zip(plan.average.pairs, same.average.pairs, strict=True):  # type: ignore[union-attr]
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_an_average_begins_with_the_network() -> None:
+    plan = make_plan(spec(MIXED, train="batch = 10; average = swa"))
+    assert plan.average is not None
+    assert len(plan.average.pairs) == 3
+    for own, average in plan.average.pairs:
+        np.testing.assert_array_equal(own, average)
 
 
 AVERAGED = spec(
@@ -490,6 +519,17 @@ def test_what_a_line_search_relies_on_is_not_changed() -> None:
         for each in found:
             assert each.span.text in setting
     assert not check(Source("a.nn", spec(optimizer="LBFGS", train="batch = data.size; clip_norm = none"))).diagnostics
+
+
+def test_notes_count_steps_where_training_is_measured_by_steps(tmp_path: Path) -> None:
+    (tmp_path / "a.nn").write_text(SPECS["by steps"])
+    words = " ".join(command("run", "a.nn", "--quiet", cwd=tmp_path).stdout.split())
+    assert "gradient evaluations per step: 1 (swa), 3 (ema), 2 (sam)" in words
+    assert "averaged weights (swa: swa(0.3); ema: ema(0.9))" in words
+    (tmp_path / "a.nn").write_text(
+        spec(train="epochs = 9; early_stop = patience(1, of=loss, min_delta=9); average = swa")
+    )
+    assert "run ended before swa averaged any weights" in command("run", "a.nn", "--quiet", cwd=tmp_path).stdout
 
 
 def test_a_note_says_how_many_gradients_lanes_evaluate(tmp_path: Path) -> None:

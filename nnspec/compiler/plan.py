@@ -275,10 +275,11 @@ class Plan:
         rule, buffers = self.experiment.train.average, self.buffers
         if rule is None:
             return None
-        buffers["step.average"][...] = buffers["parameters"]
         prefix = "step.average."
         state = [(buffers[n.removeprefix(prefix)], array) for n, array in buffers.items() if n.startswith(prefix)]
         weights = [(buffers["parameters"], buffers["step.average"])]
+        for own, kept in (*weights, *state):
+            np.copyto(kept, own)
         return AveragedWeights.over(rule, weights, state, buffers["step.block"])
 
     def _make_ascent(self) -> Ascent | None:

@@ -402,13 +402,13 @@ class Replay:
         plan, span = self._plan, self._plan.span(record)
         plan.enter(record)
         plan.begin_pass()
-        plan.narrow(True)
         losses: list[float] = []
         weights: list[float] = []
         while len(losses) < len(span) and not self._stop[0] and (not losses or math.isfinite(losses[-1])):
             epoch, first = divmod(span[len(losses)], plan.batches)
             plan.epoch = epoch
             plan.data.enter(epoch, first)
+            plan.narrow(True)  # an average may have been evaluated after the last epoch
             stop = min(plan.batches, first + len(span) - len(losses))
             own, shares = self._batches(epoch, first, stop)
             losses += own

@@ -207,6 +207,8 @@ def renewing(layers: Iterable[Layer]) -> Generator[None]:
         for batch in count(1):
             for layer in following:
                 layer.training, layer.statistics_share = True, 1 / batch
+                for array in layer.state().values() if batch == 1 else ():
+                    array.fill(0)  # also where training has left inf or NaN
             yield
     finally:
         for layer in following:

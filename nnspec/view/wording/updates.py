@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from nnspec.checker.program import Experiment
@@ -18,7 +19,7 @@ def evaluations_in_words(lanes: Sequence[LaneResult], experiments: Mapping[str, 
     counts: dict[str, list[str]] = {}
     for lane in _ordered(lanes, experiments):
         experiment = experiments[lane.name]
-        steps = len(lane.records) * experiment.steps_per_epoch
+        steps, _ = _done(lane, experiment)
         if steps:
             count = sum(lane.evaluations) / steps if lane.evaluations else experiment.train.accumulate
             counts.setdefault(f"{count:.3g}", []).append(lane.name)
@@ -27,6 +28,13 @@ def evaluations_in_words(lanes: Sequence[LaneResult], experiments: Mapping[str, 
     if len(lanes) == 1:
         return f"gradient evaluations per step: {next(iter(counts))}"
     return f"gradient evaluations per step: {', '.join(f'{n} ({some_of(names, 4)})' for n, names in counts.items())}"
+
+
+def _done(lane: LaneResult, experiment: Experiment) -> tuple[int, int]:
+    """Return how many steps a lane has made, and how many epochs that it has ended, be it at the end of training."""
+    length, records = experiment.length, len(lane.records)
+    epochs = length.epochs_at(records)
+    return length.steps_at(records), math.ceil(epochs) if records == length.records else math.floor(epochs)
 
 
 def _ordered(lanes: Sequence[LaneResult], experiments: Mapping[str, Experiment]) -> list[LaneResult]:
@@ -43,8 +51,9 @@ def averages_in_words(lanes: Sequence[LaneResult], experiments: Mapping[str, Exp
         rule = experiments[lane.name].train.average
         if rule is None:
             continue
-        done = min(len(one.records) for one in lane.repeats or (lane,))
-        begun = any(rule.every_step or rule.includes(epoch, lane.epochs) for epoch in range(done))
+        epochs = math.ceil(experiments[lane.name].length.epochs)
+        done = min(_done(one, experiments[lane.name])[1] for one in lane.repeats or (lane,))
+        begun = any(rule.every_step or rule.includes(epoch, epochs) for epoch in range(done))
         (averaged if begun else none_yet).append((lane.name, str(rule)))
     if averaged:
         rules = "; ".join(
