@@ -14,8 +14,8 @@ import pytest
 from page_runner import ROOT, blocks
 
 FAULTY = """
-class SoftsignFlat(Softsign):
-    spec_name = "SoftsignFlat"
+class SoftshrinkFlat(Softshrink):
+    spec_name = "SoftshrinkFlat"
 
     @classmethod
     def geometry(cls, incoming, arguments):
@@ -23,23 +23,22 @@ class SoftsignFlat(Softsign):
         return Geometry((prod(incoming),), right.flops, work=right.work)
 
 
-class SoftsignFlops(Softsign):
-    spec_name = "SoftsignFlops"
+class SoftshrinkFlops(Softshrink):
+    spec_name = "SoftshrinkFlops"
     flops_each = 300
 
 
-class SoftsignSlope(Softsign):
-    spec_name = "SoftsignSlope"
+class SoftshrinkSlope(Softshrink):
+    spec_name = "SoftshrinkSlope"
 
     def backward(self, grad, out=None, *, input_grad=True):
         y = saved(self._y, self)
-        slope = np.abs(y, out=self.work_array("derivative", y.shape, y.dtype))
-        np.subtract(1, slope, out=slope)
+        slope = np.greater(y, 0, out=self.work_array("derivative", y.shape, y.dtype))
         return np.multiply(grad, slope, out=out)
 
 
-class SoftsignIgnores(Softsign):
-    spec_name = "SoftsignIgnores"
+class SoftshrinkIgnores(Softshrink):
+    spec_name = "SoftshrinkIgnores"
     scale: Annotated[float, Range(low=0)] = 1.0
 """
 FAULTY_OPTIMIZER = """
@@ -49,10 +48,10 @@ class SignSGDIgnores(SignSGD):
     eps: float = 1e-8
 """
 FOUND_BY = {
-    "SoftsignFlat": "geometry",
-    "SoftsignFlops": "flops",
-    "SoftsignSlope": "gradients",
-    "SoftsignIgnores": "arguments_have_effects",
+    "SoftshrinkFlat": "geometry",
+    "SoftshrinkFlops": "flops",
+    "SoftshrinkSlope": "gradients",
+    "SoftshrinkIgnores": "arguments_have_effects",
     "SignSGDIgnores": "arguments_have_effects",
 }
 
@@ -89,11 +88,11 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_make_reference_makes_what_follows_from_new_parts(copy: Path) -> None:
     made = python(copy, "tests/reference.py")
     assert "Traceback" not in made.stderr
-    assert "| `Softsign` |  | y = x / (1 + \\|x\\|)" in (copy / "docs/parts.md").read_text(encoding="utf-8")
+    assert "| `Softshrink` |  | y = x − min(max(x, −½), ½)" in (copy / "docs/parts.md").read_text(encoding="utf-8")
     assert "`SignSGD` | `lr=0.001, weight_decay=0.0, decay_all=false`" in (copy / "docs/parts.md").read_text("utf-8")
     assert '"optimizer SignSGD.lr": 0.001' in (copy / "tests/samples/defaults.json").read_text(encoding="utf-8")
     missing = [line.split(":")[1].split()[-1] for line in made.stderr.splitlines() if line.startswith("NOT MADE")]
-    assert missing == (["SignSGD"] if importlib.util.find_spec("torch") else ["Softsign", "SignSGD"])
+    assert missing == (["SignSGD"] if importlib.util.find_spec("torch") else ["Softshrink", "SignSGD"])
     assert made.returncode == 1
 
 
@@ -101,12 +100,12 @@ def test_new_parts_pass_the_generated_tests_and_wrong_ones_are_named(copy: Path)
     add(copy, "layers/activations.py", FAULTY)
     add(copy, "optimizers/descent.py", FAULTY_OPTIMIZER)
     test = "tests/test_conformance.py"
-    done = python(copy, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", "-k", "Softsign or SignSGD", test)
+    done = python(copy, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", "-k", "Softshrink or SignSGD", test)
     outcomes = re.findall(r"^(PASSED|FAILED|ERROR) \S+\[(\w+): (\w+)\](?: - .*)?$", done.stdout, re.MULTILINE)
     failed = [(rule, part) for outcome, part, rule in outcomes if outcome != "PASSED"]
     for faulty, rule in FOUND_BY.items():
         assert (rule, faulty) in failed, (faulty, done.stdout[-3000:])
     assert {part for _, part in failed} == FOUND_BY.keys()
     passed = [part for outcome, part, _ in outcomes if outcome == "PASSED"]
-    assert passed.count("Softsign") > 20
+    assert passed.count("Softshrink") > 20
     assert passed.count("SignSGD") > 10
