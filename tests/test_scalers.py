@@ -18,7 +18,7 @@ from nnspec.compiler.scaling import Standardiser, scaling, target_scaling
 from nnspec.data.scopes import Row, ScopeFault, scopes
 from nnspec.data.source import Dataset, Facts, Field, Split
 from nnspec.diagnostics import Source
-from nnspec.engine.scalers import Standard
+from nnspec.engine.scalers import Fixed, MinMax, Robust, Standard
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -269,3 +269,12 @@ def test_what_is_exported_scales_likewise(file: str, to: str, tmp_path: Path) ->
         "features are scaled by robust(per=channel)",
     )
     assert done.certificate.verified
+
+
+@pytest.mark.parametrize(
+    "text", ["min_max(high=2)", "min_max(-1, 2)", 'robust(columns=["a", 1], per=channel)', "fixed([0.1, 0.2], 2)"]
+)
+def test_rules_are_shown_as_a_spec_has_them(text: str) -> None:
+    rule = {"min_max(high=2)": MinMax(high=2), "min_max(-1, 2)": MinMax(-1, 2)}.get(text)
+    rule = rule or (Fixed([0.1, 0.2], 2) if "fixed" in text else Robust(columns=["a", 1], per="channel"))  # type: ignore[arg-type]
+    assert rule.in_spec().replace("(0.1, 0.2)", "[0.1, 0.2]") == text

@@ -432,12 +432,15 @@ class PlainPart(Part):
 
     def in_spec(self) -> str:
         """Return it as written in a spec, without the arguments that have their defaults."""
-        given = [(a, getattr(self, a.name)) for a in self.signature()]
-        words = [
-            f"{a.name}={a.written(value)}" if a.keyword_only else a.written(value)
-            for a, value in given
-            if a.required or value != a.default
-        ]
+        words: list[str] = []
+        in_turn = True  # whether no argument before was left out
+        for argument in self.signature():
+            value = getattr(self, argument.name)
+            if not argument.required and value == argument.default:
+                in_turn = False
+                continue
+            text = argument.written(value)
+            words.append(f"{argument.name}={text}" if argument.keyword_only or not in_turn else text)
         return f"{self.spec_name}({', '.join(words)})" if words else self.spec_name
 
     def __repr__(self) -> str:
