@@ -43,8 +43,9 @@ class CompiledLoop:
 
     @property
     def compiled(self) -> dict[str, Any]:
-        """The record, from 1, since which it is replayed, and the Python calls that remain, with reasons."""
-        return {"since": self._since + 1, "python": self._replay.gaps}
+        """The epoch, from 1, since which it is replayed, and the Python calls that remain, with reasons."""
+        (plan,) = self._loop.plans
+        return {"since": int(plan.length.epochs_at(self._since)) + 1, "python": self._replay.gaps}
 
     def ahead(self, record: int) -> None:
         """Begin a record in another thread."""
