@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tiny_plan import make_plan, train
-from tiny_spec import ALONE, ROOT, compiled, run, spec
+from tiny_spec import ALONE, OFFLINE, ROOT, compiled, run, spec
 
 import nnspec
 from nnspec import engine as nn
@@ -208,6 +208,20 @@ def test_the_network_in_python_sums_the_gradients_of_all_readers() -> None:
     da = 2 - np.tanh(a) ** 2
     np.testing.assert_allclose(network.backward(grad), da @ network["a"].weight.data.T + 1, rtol=1e-13)
     np.testing.assert_allclose(network["a"].weight.grad, x.T @ da, rtol=1e-13)
+
+
+@pytest.mark.parametrize("model", [MODELS["a skip of the input"], "a: Linear(784); Sigmoid; same(a); Tanh; Linear(10)"])
+def test_pixels_that_are_always_black_are_not_skipped_where_others_read_them(model: str) -> None:
+    text = doubles(model)
+    dataset = compiled(text).program.lanes[0].data[0].source.load(OFFLINE)
+    plan = make_plan(text, dataset)
+    found = train(plan, 2)
+    x, y = dataset.train.x * (1 / dataset.divisor), dataset.train.y.astype(int)
+    network, losses = by_hand(text, x, y, 16, 2)
+    assert not dataset.train.x.any(axis=0).all()
+    np.testing.assert_allclose(found, losses, rtol=1e-9)
+    for mine, theirs in zip(plan.network.parameters(), network.parameters(), strict=True):
+        np.testing.assert_allclose(mine.data, theirs.data, rtol=1e-8, atol=1e-11)
 
 
 ORACLE = json.loads((ROOT / "tests/oracle/graphs.json").read_text(encoding="utf-8"))["cases"]

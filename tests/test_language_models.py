@@ -305,7 +305,7 @@ def test_a_chain_of_shapes_ends_at_the_composition_and_begins_anew_in_a_branch()
     assert found.message == "the body outputs 5 features, but the shortcut has 8 features"
     assert found.remarks == ("shapes: 784 → Linear 8 → residual ✗",)
     inside = only(spec("Linear(8)\nadd { a { ReLU; Linear(9, 3) }; b { } }"))
-    assert inside.remarks == ("shapes: 784 → Linear 8 → ReLU 8 → Linear ✗",)
+    assert inside.remarks == ("in branch `a` of `add1`, shapes: 784 → Linear 8 → ReLU 8 → Linear ✗",)
     assert [(note.span.text, note.text) for note in inside.notes] == [("8", "8 features from here")]
 
 

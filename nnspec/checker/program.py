@@ -327,7 +327,7 @@ class LayerNode:
     shared: str = ""
     """Its name with the labels of repeated layers and blocks as written: `h.Linear1` for `h2.Linear1`."""
     branches: tuple[Branch, ...] = ()
-    """The branches of a composition (residual, add, concat); empty for other layers."""
+    """The branches of a composition (residual, add, concat, multiply, …); empty for other layers."""
     uses: tuple[Use, ...] = ()
     """The blocks that contain it, outermost first."""
     reads: tuple[str, ...] = ()

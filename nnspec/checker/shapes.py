@@ -118,6 +118,8 @@ class _Walk:
         """The inputs of the data if there are several: then a chain must begin with a `from`."""
         self.following: Sequence[Placed | None] = ()
         """The layers after the current one, which decide how an image enters."""
+        self.branch = ""
+        """The branch that is walked, for messages; "" outside named branches."""
         self.begun = False
         """Whether a value has been computed or chosen."""
 
@@ -295,6 +297,9 @@ class _Walk:
         good = True
         for branch in placed.branches:
             walk = _Walk(self.findings, self.shape, self.maker)
+            part = placed.value.part
+            own = issubclass(part, Composition) and branch.name == part.own_chain
+            walk.branch = self.branch if own else f"in branch `{branch.name}` of `{placed.name}`, "
             walk.links = list(self.links)
             walk.values, walk.inputs, walk.begun = self.values, self.inputs, self.begun
             walk.geometries, walk.tied = self.geometries, self.tied
@@ -359,7 +364,7 @@ class _Walk:
         what = what or f"{shape_in_words(self.shape)} features from here"
         used = [Note(use, f"in this `{_callee(use)}`") for use in placed.within[-1:]]
         links = _shortened([*self.links, f"{value.name} ✗"])
-        more: Suggestion = {"label": error.label, "remarks": (f"shapes: {links}",), "help": error.help}
+        more: Suggestion = {"label": error.label, "remarks": (f"{self.branch}shapes: {links}",), "help": error.help}
         self.findings.error("NN401", str(error), where, notes=(Note(span, what), *used), **more)
 
     def _advance(self, value: PartValue[Layer], geometry: Geometry) -> None:
