@@ -21,7 +21,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 def arguments(**more: Any) -> dict[str, Any]:
     given = {"in_features": None, "hidden_size": 3, "return_sequences": True, "bias": True, "activation": "tanh"}
-    return given | {"bidirectional": False, "return_cell": False} | more
+    return given | {"bidirectional": False, "return_cell": False, "forget_bias": None} | more
 
 
 @every_kind
@@ -48,6 +48,24 @@ def test_it_starts_as_pytorch_does(kind: Any) -> None:
     for parameter in kind(300, 100).parameters().values():
         assert 0.09 < np.abs(parameter.data).max() <= 0.1
         assert abs(parameter.data.std() * np.sqrt(3) - 0.1) < 0.015
+
+
+def test_the_forget_gate_may_start_open() -> None:
+    nn.set_seed(0)
+    usual = nn.LSTM(2, 3, bidirectional=True).parameters()
+    nn.set_seed(0)
+    opened = nn.LSTM(2, 3, bidirectional=True, forget_bias=1).parameters()
+    for end in ("", "_reverse"):
+        total = opened[f"bias_ih{end}"].data + opened[f"bias_hh{end}"].data
+        np.testing.assert_array_equal(total[3:6], 1)
+        for name in ("bias_ih", "bias_hh", "weight_ih", "weight_hh"):
+            kept = np.r_[0:3, 6:12]
+            mine, theirs = (each[name + end].data[..., kept] for each in (opened, usual))
+            np.testing.assert_array_equal(mine, theirs)
+    with pytest.raises(ValueError, match="`forget_bias` needs biases"):
+        nn.LSTM(2, 3, forget_bias=1, bias=False)
+    with pytest.raises(ShapeError, match="no effect without biases"):
+        nn.LSTM.geometry((7, 2), arguments(forget_bias=1.0, bias=False))
 
 
 @every_kind

@@ -7,11 +7,13 @@ from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Geometry, Shape, ShapeError
 from nnspec.engine.layers.recurrent import Recurrent, sigmoid, sigmoid_slope, tanh_slope
-from nnspec.engine.part import Also, kept
+from nnspec.engine.part import Also, Range, kept
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
+    from numpy.random import Generator
     from numpy.typing import NDArray
 
 __all__ = ["GRU", "LSTM"]
@@ -24,7 +26,8 @@ class LSTM(Recurrent):
     x `(B, T, in)`, y `(B, T, hidden)`: every h; with `return_sequences=false` the last, `(B, hidden)`. The columns of
     the weights are ordered i, f, g, o, as in PyTorch's `LSTM(batch_first=True)`. Hochreiter and Schmidhuber, Long
     Short-Term Memory, 1997, with the forget gate of Gers, Schmidhuber and Cummins, Learning to Forget, 2000. Keras has
-    one bias, initialises that of f to 1, and returns only the last output by default. With `return_cell`, y holds h and
+    one bias, initialises that of f to 1, as `forget_bias=1` does (Jozefowicz et al. 2015), and returns only the last
+    output by default. With `return_cell`, y holds h and
     then c, twice as many features, from which another LSTM can start: `state`.
     """
 
@@ -36,7 +39,24 @@ class LSTM(Recurrent):
 
     _: KW_ONLY
     return_cell: Annotated[bool, Also("return_state", "return_cells")] = False
+    forget_bias: Annotated[float | None, Range(low=-1e9, high=1e9), Also("unit_forget_bias")] = None
     _kept: tuple[NDArray[Any], ...] = kept()
+
+    def __post_init__(self, dtype: str, rng: Generator | None) -> None:
+        super().__post_init__(dtype, rng)
+        if self.forget_bias is not None:
+            if self.bias_ih is None or self.bias_hh is None:
+                raise ValueError("LSTM: `forget_bias` needs biases, but `bias` is false")
+            forget = slice(self.hidden_size, 2 * self.hidden_size)
+            self.bias_ih.data[forget], self.bias_hh.data[forget] = self.forget_bias, 0
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """That of all recurrent layers. Raises ShapeError for a `forget_bias` without biases."""
+        if arguments["forget_bias"] is not None and not arguments["bias"]:
+            message = "`forget_bias` has no effect without biases"
+            raise ShapeError(message, argument="forget_bias", help="remove it, or `bias=false`")
+        return super().geometry(incoming, arguments)
 
     @classmethod
     def _returned(cls, arguments: Mapping[str, Any]) -> int:
