@@ -11,6 +11,7 @@ import pytest
 from random_runs import Bench, difference
 from tiny_spec import OFFLINE, ROOT, compiled, run, spec
 
+import nnspec
 from nnspec import engine as nn
 from nnspec.api import check_text
 from nnspec.compiler.batches import in_streams
@@ -239,3 +240,13 @@ def test_a_series_of_numbers_is_continued_too(tmp_path: Path, text: Path) -> Non
         "run"
     ]
     assert lane.history["loss"][-1] < lane.history["loss"][0] / 3
+
+
+def test_outputs_of_an_evaluation_are_in_the_order_of_the_data(text: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.nn").write_text(carrying(text, train="epochs = 1"), encoding="utf-8")
+    nnspec.run(tmp_path / "s.nn", out=tmp_path / "run")
+    (found,) = nnspec.runs.evaluate(tmp_path / "run")
+    assert found.same
+    labels, loss = found.dataset.test.y, nn.CrossEntropyLoss()
+    each = [loss(found.outputs[i : i + 1].astype(float), labels[i : i + 1]) for i in range(len(labels))]
+    np.testing.assert_allclose(found.losses, each, rtol=1e-5)
