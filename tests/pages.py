@@ -12,6 +12,7 @@ from pathlib import Path
 
 from broken_specs import GALLERY, Broken
 from click.testing import CliRunner
+from model_runs import CASES
 
 import nnspec.data  # noqa: F401  (declares the data sources)
 from nnspec.cli import cli
@@ -171,6 +172,62 @@ def _row(part: type[Part]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+# docs/models.md
+
+NOT_WRITTEN = {
+    "DeepOBS: quadratic_deep, and functions of two variables (Branin, Beale, Rosenbrock)": "the network has no input",
+    "GANs: PyTorch's and Keras's DCGAN, Wasserstein GAN": "two networks with losses against each other",
+    "scikit-learn: restricted Boltzmann machine; deep belief networks": "contrastive divergence is no loss",
+    "Caffe: cifar10_full, AlexNet and GoogLeNet as published": "local response normalisation",
+    "Keras: handwriting and captcha recognition": "the CTC loss",
+    "Keras: knowledge distillation, student and teacher": "a loss between two networks",
+    "Keras: PointNet; graph networks of Cora; PyTorch: GCN, GAT": "layers on sets and graphs",
+    "PyTorch: neural style transfer": "the input is trained, not the network",
+    "PyTorch: reinforcement learning (REINFORCE, actor-critic)": "there is no data set",
+    "Physics-informed networks": "derivatives of the output in the loss",
+    "d2l: machine translation with beam search": "generation by beam search; the networks can be written",
+    "d2l: single-shot object detection": "anchors and matching",
+    "PyTorch: forward-forward": "layers with losses of their own, without backpropagation",
+}
+
+
+def models_page() -> str:
+    """Return the page of published models."""
+    return _page(_models())
+
+
+def _models() -> Iterator[str]:
+    specs = {path: _head(path) for path in sorted((DOCS.parent / "specs/models").glob("*.nn"))}
+    partly = sum(head["faithful"] != "yes" for head in specs.values())
+    yield "# Public small models"
+    yield _wrapped(
+        f"{len(specs)} specs of models that others published, in [specs/models](../specs/models): architecture, "
+        "initialisation, loss, optimizer, schedule and treatment of the data as in the source, with its number of "
+        "parameters as an `expect` where it is published. Data that nnspec cannot read or draw itself is `Given`: a "
+        f"Python program passes it. {partly} differ from their sources, as the table says. A test trains those with at "
+        "most 100,000 parameters for a few steps. Another trains some of them for 50 steps from given weights, with "
+        "the losses and weights of PyTorch to 1e-8 ([tests/oracle/model_curves.py](../tests/oracle/model_curves.py)): "
+        "these are marked with ✓."
+    )
+    rows = [_model_row(path, head) for path, head in sorted(specs.items(), key=lambda item: item[1]["source"])]
+    yield "\n".join(["| source | model | spec | differs |", "|---|---|---|---|", *rows])
+    yield "## Not possible"
+    yield "These cannot be written, since a spec has no place for what they need:"
+    yield "\n".join(["| model | why |", "|---|---|", *(f"| {name} | {why} |" for name, why in NOT_WRITTEN.items())])
+
+
+def _head(path: Path) -> dict[str, str]:
+    """Return what the comments at the beginning of a spec say: source, model, faithful."""
+    lines = path.read_text(encoding="utf-8").splitlines()[:3]
+    return {key: value for key, _, value in (line.removeprefix("# ").partition(": ") for line in lines)}
+
+
+def _model_row(path: Path, head: dict[str, str]) -> str:
+    proved = " ✓" if path.stem in {case.spec for case in CASES.values()} else ""
+    differs = head["faithful"].removeprefix("partly: ").removeprefix("yes")
+    return f"| {head['source']} | {head['model']} | [{path.stem}](../specs/models/{path.name}){proved} | {differs} |"
+
+
 # All
 
 
@@ -186,7 +243,12 @@ def _fenced(text: str, language: str = "") -> str:
     return f"```{language}\n{text.rstrip()}\n```"
 
 
-PAGES = {"errors.md": errors_page, "gallery.md": gallery_page, "parts.md": parts_page}
+PAGES = {
+    "errors.md": errors_page,
+    "gallery.md": gallery_page,
+    "models.md": models_page,
+    "parts.md": parts_page,
+}
 
 SNAPSHOTS = Path(__file__).parent / "samples" / "steps"
 
