@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tiny_spec import ALONE, run, spec
+from tiny_spec import ALONE, ROOT, run, spec
 
 import nnspec
 from nnspec.checker import check
@@ -218,3 +219,14 @@ def test_a_model_says_which_input_it_reads(tmp_path: Path) -> None:
     data = f'CSV("{(tmp_path / "t.csv").as_posix()}", target="stars", embed=["user", "film"])'
     (finding, *_) = check(Source("s.nn", spec("Linear(1)", data=data, loss="MSE"))).diagnostics
     assert finding.message == "the data has 3 inputs, and `Linear` does not say which of them it reads"
+
+
+@pytest.mark.parametrize(("name", "lines"), [("ratings", 1_501), ("reviews", 701)])
+def test_the_tables_of_the_specs_are_those_of_their_scripts(tmp_path: Path, name: str, lines: int) -> None:
+    script = ROOT / f"specs/data/make_{name}.py"
+    made = tmp_path / f"make_{name}.py"
+    made.write_text(script.read_text(encoding="utf-8"), encoding="utf-8")
+    runpy.run_path(str(made), run_name="__main__")
+    text = (tmp_path / f"{name}.csv").read_text(encoding="utf-8")
+    assert text == (script.parent / f"{name}.csv").read_text(encoding="utf-8")
+    assert len(text.splitlines()) == lines
