@@ -105,6 +105,13 @@ def test_a_line_is_a_sample_from_id_0_to_id_0(names: Path) -> None:
     assert (data.facts.ignores, data.facts.lines, data.facts.predicts_next) == (True, True, True)
 
 
+def test_the_vocabulary_of_lines_is_that_of_the_training_lines(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("a b\nb c\nd d d\n", encoding="utf-8")
+    data = Text(tmp_path / "t.txt", sample="line", unit="word", shuffle=False, test=0.3).load(Access())
+    assert data.alphabet == ("\n", UNKNOWN, "b", "a", "c")
+    assert data.test.y.tolist() == [[1, 1, 1, 0]]
+
+
 def test_lines_are_split_at_random_by_seed(names: Path) -> None:
     def lines(**more: Any) -> list[str]:
         data = Text(names, sample="line", test=0.2, **more).load(Access())
@@ -198,7 +205,7 @@ def test_words_are_written_with_spaces_and_without_unknown_ones() -> None:
     network = Follows((2, 0, 3, 1))
     writer = Writer(nn.Sequential(network), (UNKNOWN, "cat", "the", "."), (4,))
     assert writer.usual_length == 100
-    assert writer.write(3, "The cat runs", temperature=0) == "the." + " cat"
+    assert writer.write(4, "The cat runs", temperature=0) == "the. cat cat"  # it is sure of an unknown word after `cat`
     assert network.seen[0] == [2, 1, 0, 0]
 
 
