@@ -46,6 +46,7 @@ def test_a_spec_knows_them_apart_from_other_layers() -> None:
         "residual": nn.Residual,
         "add": nn.Add,
         "concat": nn.Concat,
+        "outputs": nn.Outputs,
         "multiply": nn.Multiply,
         "subtract": nn.Subtract,
         "dot": nn.Dot,

@@ -11,6 +11,7 @@ from nnspec.checker.draft import Draft
 from nnspec.checker.evaluator import Evaluator
 from nnspec.checker.findings import Unknown
 from nnspec.checker.missing import Missing
+from nnspec.checker.outputs import output_names
 from nnspec.checker.program import Bound, Choice, Origin, PartValue, TrainSettings
 from nnspec.checker.settle import LaneSettings
 from nnspec.checker.suggestions import one_of
@@ -45,6 +46,8 @@ def evaluate(
     if "data" not in settings.values:
         work.lacks("data")
     train, target = work.train()
+    section = work.model()
+    several = bool(output_names(section))  # whose losses and metrics follow from their shapes
     return Draft(
         name=name,
         settings=settings,
@@ -53,13 +56,13 @@ def evaluate(
         dtype=work.dtype(),
         train=train if train is None or data is None else work.held_out(train, data),
         target=target,
-        loss=work.part("loss", Loss),
+        loss=None if several else work.part("loss", Loss),
         optimizer=work.part("optimizer", Optimizer),
-        metrics=work.metrics(target),
+        metrics=None if several else work.metrics(target),
         by_name=work.by_name(),
         init=work.init(),
         init_from=work.init_from(),
-        section=work.model(),
+        section=section,
     )
 
 

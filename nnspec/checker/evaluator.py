@@ -79,6 +79,8 @@ class Evaluator:
     """How often that was asked for."""
     outside: Evaluator | None = None
     """The evaluator without parameters: a `let` cannot use them."""
+    output_figures: frozenset[str] = frozenset()
+    """The figures of the outputs of all models in the spec."""
     _known: dict[str, object] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
 
@@ -506,7 +508,7 @@ class Evaluator:
         return self.findings.respell(given.value.span, [*argument.words, *self.lets, *self.scope], LITERALS)
 
     def _figure(self, word: str, expression: tree.Expression) -> object:
-        if word in figures():
+        if word in figures() or word in self.output_figures:
             return word
         quoted = isinstance(expression, tree.Constant)
         span = expression.span

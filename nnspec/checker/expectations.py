@@ -16,7 +16,7 @@ from nnspec.checker.program import Case, Expectation, Figure, Node, Number, Oper
 from nnspec.checker.runs import AtPoints, Lanes, Run
 from nnspec.checker.vocabulary import FIGURES_ELSEWHERE, added_figures, figures, lacking, metric_figures, respelt
 from nnspec.diagnostics import Span
-from nnspec.engine.metrics.contract import metric_of
+from nnspec.engine.metrics.contract import metric_of, plain_figure
 from nnspec.syntax import tree
 
 __all__ = ["calculate", "expectation"]
@@ -84,7 +84,7 @@ def expectation(
             "NN602", "this statement contains no figure", element.span, help=f"the figures are {', '.join(figures())}"
         )
         return None
-    about = max((figures()[f.name] for case in cases for f in case.figures()), key=_ORDER.index)
+    about = max((figures().get(f.name, "outcome") for case in cases for f in case.figures()), key=_ORDER.index)
     return Expectation(" ".join(element.span.text.split()), element.span, tuple(cases), about)
 
 
@@ -216,7 +216,7 @@ class _Resolver:
         word = path.names[-1].text
         if path.names[0].text == "data" and "data" not in self.lanes.by_name:
             return self._constant(expression, depth)
-        if len(path.names) == 1 and (word in self.evaluator.lets or word not in figures()):
+        if len(path.names) == 1 and (word in self.evaluator.lets or not self._is_figure(word)):
             if word in self.evaluator.lets:
                 return self._constant(expression, depth)
             self._unknown(word, path.span)
@@ -224,7 +224,7 @@ class _Resolver:
         lane = self._lane(path)
         if lane is None:
             return None
-        if word not in figures():
+        if not self._is_figure(word):
             self._unknown(word, path.names[-1].span)
             return None
         if word == "epochs_to":
@@ -292,14 +292,21 @@ class _Resolver:
         more = len(self.lanes.by_name) - len(lanes)
         return f"the lanes are {', '.join(lanes)}" + (f" and {more:,} more" if more else "")
 
+    def _is_figure(self, word: str) -> bool:
+        return word in figures() or word in self.evaluator.output_figures
+
     def _figure(self, run: Run, word: str, span: Span) -> Node | None:
         experiment = run.experiment
+        if word not in figures() and experiment is not None and plain_figure(word) not in experiment.measured:
+            has = ", ".join(f"`{name}`" for name in experiment.measured)
+            self.findings.error("NN602", f"`{word}` is not measured", span, help=f"the figures of training are {has}")
+            return None
         metric = metric_figures().get(word)
         if metric and experiment is not None and metric not in {m.name for m in experiment.metrics}:
             self.findings.error("NN602", f"`{word}` is not measured", span, help=f"add `{metric}` to `metrics`")
             return None
         added = added_figures().get(word)
-        if added and experiment is not None and added not in experiment.added:
+        if added and experiment is not None and added not in experiment.loss_parts:
             help = "a layer such as `Sample` adds it to the loss"
             self.findings.error("NN602", f"`{word}` is not measured", span, help=help)
             return None

@@ -49,6 +49,7 @@ from nnspec.checker.lint import lint
 from nnspec.checker.load import load
 from nnspec.checker.missing import Missing
 from nnspec.checker.other_formats import other_format
+from nnspec.checker.outputs import output_figures, output_names, with_outputs
 from nnspec.checker.program import Expectation, LayerNode, PartValue, Program
 from nnspec.checker.recorded import NOTHING, Known, looks_at_files
 from nnspec.checker.recovery import Recovery
@@ -195,7 +196,7 @@ class _Check:
         layers = self._layers(draft.section, settings.layers, evaluator) if draft.section is not None else None
         if layers and draft.init is not None and draft.init.value is not None:
             layers = self.shared.started(layers, draft.init)
-        draft = replace(draft, layers=trainable(layers, findings))
+        draft = with_outputs(replace(draft, layers=trainable(layers, findings)), evaluator, complete=complete)
         apply("lane", draft.subjects() | {"evaluator": evaluator, "recovery": self.recovery}, findings)
         experiment = assemble(draft, evaluator, self.shared, declared.blocks)
         return Run(name, name, point, experiment, evaluator)
@@ -239,7 +240,10 @@ class _Check:
         return self.extra[word]
 
     def _evaluator(self, lets: Mapping[str, Given]) -> Evaluator:
-        return Evaluator(self.findings, self.recovery, self.usage, self.budget, lets, self.declared.blocks)
+        evaluator = Evaluator(self.findings, self.recovery, self.usage, self.budget, lets, self.declared.blocks)
+        models = self.declared.models.values()
+        evaluator.output_figures = frozenset(name for each in models for name in output_figures(output_names(each)))
+        return evaluator
 
     def _affordable(self, lane: DeclaredLane | None, point: Point) -> bool:
         """Use the budget for a run; return whether enough was left."""

@@ -523,9 +523,15 @@ class Experiment:
         return self.layers[-1].geometry.out
 
     @property
-    def added(self) -> tuple[str, ...]:
-        """The figures of the terms that layers add to the loss, such as `kl_loss`."""
-        return added_by(self.layers)
+    def loss_parts(self) -> tuple[str, ...]:
+        """The figures of the parts of the loss: the losses of several outputs, and terms that layers add."""
+        return (*self.loss.part.part_names(), *added_by(self.layers))
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The figures of training: the loss, its parts, and each metric that is a number."""
+        metrics = (metric.part for metric in self.metrics)
+        return ("loss", *self.loss_parts, *(part.spec_name for part in metrics if part.is_figure))
 
     @property
     def objective(self) -> str:

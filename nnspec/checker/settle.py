@@ -173,6 +173,8 @@ def _assign(assignment: Assignment, settings: LaneSettings, findings: Findings, 
         case [word] if word in SETTINGS:
             settings.values[word] = given
             settings.arguments.pop(word, None)
+        case ["loss_weight" | "metrics", _]:
+            settings.values[text] = given
         case ["train", word] if TRAIN.get(word) is not None:
             settings.values[f"train.{word}"] = given
         case ["init_from", _, *_]:

@@ -68,6 +68,7 @@ SETTINGS: dict[str, SettingRow] = {
     "data": SettingRow(("dataset", "data_source", "input"), part="data source"),
     "model": SettingRow(("network", "net", "layers", "architecture")),
     "loss": SettingRow(("criterion", "loss_function", "objective", "cost"), part="loss"),
+    "loss_weight": SettingRow(("loss_weights",)),
     "optimizer": SettingRow(("optim", "optimiser", "solver"), part="optimizer"),
     "metrics": SettingRow(("metric",)),
     "init": SettingRow(("initializer", "weight_init", "kernel_initializer", "initialization")),

@@ -26,6 +26,7 @@ from nnspec.compiler.shadows import Shadows, has_shadow, scalars
 from nnspec.engine._numpy import np
 from nnspec.engine.losses.contract import Loss, Mean
 from nnspec.engine.losses.mixed import MixedLoss
+from nnspec.engine.losses.outputs import MetricOfOutput
 from nnspec.engine.metrics import Metric
 from nnspec.engine.metrics.contract import Places, Tally
 from nnspec.engine.optimizers.contract import Group, Optimizer
@@ -535,7 +536,9 @@ def _tallies(plan: Plan) -> Iterator[Tally]:
     """Yield the counts of the loss's parts and the metrics, in the same order for all plans with the same
     computation.
     """
-    for owner in (plan.loss, *plan.metrics):
+    parts = (each for each in plan.loss.made_of if isinstance(each, Loss))
+    inner = (metric.metric for metric in plan.metrics if isinstance(metric, MetricOfOutput))
+    for owner in (plan.loss, *parts, *plan.metrics, *inner):
         yield from (each for _, each in sorted(vars(owner).items()) if isinstance(each, Tally))
 
 

@@ -14,6 +14,7 @@ from nnspec.data.array_file import Header, Levels, MemoryArray, arrange
 from nnspec.data.axes import Arrangement, Axes
 from nnspec.data.files import digest_of
 from nnspec.data.labels import MOST_LABELS, Labels
+from nnspec.data.named_targets import NamedTargets
 from nnspec.data.npy import NumpyArray
 from nnspec.data.several import SeveralArrays, each_of
 from nnspec.data.source import Access, Dataset, DataSource, Facts, Field, FileFault, Remark, Split
@@ -200,7 +201,8 @@ class ArraySource(DataSource):
             if self.ignore is not None:
                 raise FileFault("`ignore` is for labels, and these targets are numbers", argument="ignore")
             one_of = range(targets.shape[1]) if numbers.one_hot else numbers.values or ()
-            levels = tuple(sorted(one_of)) if len(one_of) > 1 else ()
+            named = isinstance(pairs[0].y, NamedTargets)
+            levels = tuple(sorted(one_of)) if len(one_of) > 1 and not named else ()
         if self.stratify:
             self._check_stratified(parts, targets, bool(labels or levels))
         at_places = labels is not None and not _of_samples(targets)
@@ -236,6 +238,7 @@ class ArraySource(DataSource):
             remarks=tuple(remarks),
             weighted=any(pair.w is not None for pair in pairs),
             inputs=inputs,
+            targets=pairs[0].y.fields if isinstance(pairs[0].y, NamedTargets) else (),
         )
         return _Survey(parts, facts, labels, kept, notes)
 

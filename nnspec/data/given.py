@@ -14,6 +14,7 @@ from nnspec.data.axes import Arrangement
 from nnspec.data.frames import arrays_of, is_frame
 from nnspec.data.labels import Labels
 from nnspec.data.memory import GivenData, as_array, kind_of, or_near
+from nnspec.data.named_targets import join_targets
 from nnspec.data.several import SeveralArrays, check_names
 from nnspec.data.source import Access, DataError, Dataset, DataUnavailable, Facts, Field, FileFault, Remark, fields_of
 from nnspec.data.splitting import Share
@@ -245,11 +246,25 @@ def given_data(data: Any, target: str | Sequence[str] | None = None) -> GivenDat
     arrays = _by_role(data)
     several = {name: _several(key, value) for name, (key, value) in arrays.items() if isinstance(value, Mapping)}
     plain = {name: pair for name, pair in arrays.items() if name not in several}
-    if wrong := next((name for name in several if not name.startswith("x_")), None):
+    if wrong := next((name for name in several if not name.startswith(("x_", "y_"))), None):
         raise DataError(f"`{arrays[wrong][0]}` must be an array, not {kind_of(arrays[wrong][1])}")
+    found = {name: MemoryArray(key, as_array(key, value)) for name, (key, value) in plain.items()}
     return GivenData(
-        {name: MemoryArray(key, as_array(key, value)) for name, (key, value) in plain.items()}, several=several
+        found | _named_targets({name: several.pop(name) for name in [*several] if name.startswith("y_")}),
+        several=several,
     )
+
+
+def _named_targets(several: Mapping[str, SeveralArrays]) -> dict[str, MemoryArray]:
+    """Return targets by name as rows, for each role. Raises DataError if roles have other names."""
+    names = {role: [name for name, _ in each.arrays] for role, each in several.items()}
+    for role, own in names.items():
+        first = next(iter(names.values()))
+        if own != first:
+            raise DataError(f"`{role}` has the targets {', '.join(own)}, but others have {', '.join(first)}")
+    if not several:
+        return {}
+    return dict(zip(several, join_targets([each.arrays for each in several.values()]), strict=True))
 
 
 def _are_frames(data: Any) -> bool:
@@ -277,7 +292,7 @@ def _several(key: str, inputs: Mapping[Any, Any]) -> SeveralArrays:
     """Return several inputs by name as one. Raises DataError."""
     names = tuple(map(str, inputs))
     try:
-        check_names(names)
+        check_names(names, "targets" if key.startswith("y") else "inputs")
     except ValueError as error:
         raise DataError(f"`{key}`: {error}") from None
     arrays = {name: f"{key}[{name!r}]" for name in names}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.data.array_source import ArraySource, Pair, Parts
 from nnspec.data.files import shown
+from nnspec.data.named_targets import join_targets
 from nnspec.data.npy import NumpyArray, array_names, listed_names
 from nnspec.data.several import SeveralArrays, check_names, each_of
 from nnspec.data.source import FileFault, Remark
@@ -40,7 +41,9 @@ class NPZ(ArraySource):
     with three, an image, channels first; `axes` overrides this. With `ids`, samples are ids from 0 to `ids` - 1, one or
     a row of them, for `Embedding`; `padding` is the id after the end of a sample, and labels there do not count. With
     `inputs=["left", "right"]`, a sample has several inputs: the arrays `left_train` and `right_train`, or `left` and
-    `right`, which a model reads by `from(left)`. Files and arrays may have up to 1 GiB. Nothing is ever unpickled.
+    `right`, which a model reads by `from(left)`. With `targets=["digit", "parity"]`, a sample has several targets: the
+    arrays `digit_train` and `parity_train`, or `digit` and `parity`, for the outputs of a
+    model with these names. Files and arrays may have up to 1 GiB. Nothing is ever unpickled.
     """
 
     spec_name = "NPZ"
@@ -49,10 +52,12 @@ class NPZ(ArraySource):
     path: Annotated[FilePath, Also("file", "filename")]
     _: KW_ONLY
     inputs: Annotated[tuple[str, ...] | None, Also("input_names", "features")] = None
+    targets: Annotated[tuple[str, ...] | None, Also("target_names", "outputs", "labels")] = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError for inputs that a model cannot name."""
+        """Raise ValueError for inputs and targets that a model cannot name."""
         check_names(self.inputs)
+        check_names(self.targets, "targets")
 
     def looks_at(self) -> tuple[str, ...]:
         """The archive."""
@@ -71,20 +76,31 @@ class NPZ(ArraySource):
                 help=f"it contains {listed_names(keys)}; name them {self.inputs[0]} and y, or {self.inputs[0]}_train, "
                 f"y_train, {self.inputs[0]}_test, y_test",
             )
+        if train is None and self.targets:
+            raise FileFault(
+                f"{shown(self.path)} does not have samples, and an array for each of the targets",
+                argument="targets",
+                help=f"it contains {listed_names(keys)}; name them x and {self.targets[0]}, or x_train, "
+                f"{self.targets[0]}_train, x_test, {self.targets[0]}_test",
+            )
         if train is None:
             raise FileFault(
                 f"{shown(self.path)} has no samples and targets under known names",
                 help=f"it contains {listed_names(keys)}; name them x and y, or x_train, y_train, x_test, y_test",
             )
         parts = Parts(train, self._pair(keys, *_VALIDATION), test)
-        places = (place for pair in parts.pairs for place in (*each_of(pair.x), pair.y, pair.w))
+        places = (place for pair in parts.pairs for place in (*each_of(pair.x), *each_of(pair.y), pair.w))
         used = {place.key for place in places if place is not None}
-        return parts, _unused(self.path, [key for key in keys if key not in used])
+        return _with_named_targets(parts), _unused(self.path, [key for key in keys if key not in used])
 
     def _pair(self, keys: Sequence[str], *words: str) -> Pair | None:
         """Return the samples, targets and weights whose names contain one of `words`, or no word if none is given; None
         unless there are samples and targets."""
         x, y, w = (self._only(keys, names, words) for names in (_SAMPLES, TARGETS, _WEIGHTS))
+        if self.targets:
+            aims = [(name, self._only(keys, (name.lower(),), words)) for name in self.targets]
+            found = tuple((name, array) for name, array in aims if array is not None)
+            y = SeveralArrays(found) if len(found) == len(aims) else None  # type: ignore[assignment]
         if self.inputs:
             named = [(name, self._only(keys, (name.lower(),), words)) for name in self.inputs]
             several = tuple((name, array) for name, array in named if array is not None)
@@ -139,6 +155,15 @@ class NPY(ArraySource):
 
         train = Pair(NumpyArray(self.x, "x", "x"), NumpyArray(self.y, "y", "y"))
         return Parts(train, pair(self.x_val, self.y_val, "_val"), pair(self.x_test, self.y_test, "_test")), []
+
+
+def _with_named_targets(parts: Parts) -> Parts:
+    """Return the same with the targets that have names as rows."""
+    named = [pair.y.arrays for pair in parts.pairs if isinstance(pair.y, SeveralArrays)]
+    if not named:
+        return parts
+    rows = iter(join_targets(named, "targets"))
+    return Parts(*(None if pair is None else pair._replace(y=next(rows)) for pair in parts))  # type: ignore[arg-type]
 
 
 def read_samples(path: str, names: Sequence[str] = ()) -> NDArray[Any]:

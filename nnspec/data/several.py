@@ -130,15 +130,15 @@ class SeveralArrays:
         return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
 
-def check_names(names: tuple[str, ...] | None) -> None:
-    """Raise ValueError for names of inputs that a model cannot read."""
+def check_names(names: tuple[str, ...] | None, what: str = "inputs") -> None:
+    """Raise ValueError for names of inputs, or of targets, that a model cannot use."""
     for number, name in enumerate(names or ()):
         if not name.isidentifier():
-            raise ValueError(f"`inputs` are names, and {name!r} is none")
+            raise ValueError(f"`{what}` are names, and {name!r} is none")
         if name in (names or ())[:number]:
-            raise ValueError(f"`inputs` has {name!r} twice")
+            raise ValueError(f"`{what}` has {name!r} twice")
     if names is not None and len(names) < 2:
-        raise ValueError("`inputs` names several inputs; a single one needs no name")
+        raise ValueError(f"`{what}` names several {what}; a single one needs no name")
 
 
 def each_of(x: NumpyArray | MemoryArray | SeveralArrays) -> Iterator[NumpyArray | MemoryArray]:

@@ -94,6 +94,8 @@ class Field:
     """For an input of ids, how many distinct ones there are; 0 for quantities."""
     classes: int | None = None
     """For a target of labels, how many classes there are."""
+    class_names: tuple[str, ...] = field(default=(), kw_only=True)
+    """The names of these classes; empty if they are numbers from 0 on."""
     axes: tuple[str, ...] = ()
     """What the axes of `shape` are, as in `Facts`."""
     padding: int | None = None

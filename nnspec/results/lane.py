@@ -13,8 +13,6 @@ from nnspec.statistics.ranking import Candidate
 from nnspec.statistics.significance import deviation, mean
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from nnspec.engine.length import Length
     from nnspec.engine.network import NumpyMLP
     from nnspec.results.predictor import Predictor
@@ -182,9 +180,9 @@ class LaneResult(TableRepr):
         """The lane's name, with the seed and number of the repeat if there are several: `Adam, seed 43 (2 of 5)`."""
         return f"{self.name}, seed {self.seed} ({self.repeat} of {self.of})" if self.of > 1 else self.name
 
-    def predict(self, x: Any) -> NDArray[Any]:
+    def predict(self, x: Any) -> Any:
         """Return the predicted class of each sample, `(n,)`, by name if classes have names; without classes, the
-        outputs.
+        outputs; with several outputs, a dict of these by their names.
 
             result["Adam"].predict(x)            # (n, features), or a DataFrame, or a path -> (n,)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,7 @@ from nnspec.data.csv_cells import Form
 from nnspec.data.predict_inputs import Inputs, Wanted, array_inputs, read_inputs, several_inputs, table_inputs
 from nnspec.data.source import class_name
 from nnspec.engine._numpy import np
+from nnspec.engine.losses.outputs import LossOfOutputs, Output
 from nnspec.environment import one_blas_thread
 from nnspec.results.data_use import DataUse
 from nnspec.results.writer import Writer, writer_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnspec.data.vocabulary import Alphabet
+    from nnspec.engine.losses import Loss
     from nnspec.engine.network import NumpyMLP
 
 __all__ = ["Predictor", "predicted", "predictor_of", "probabilities", "squashing", "wanted_of"]
@@ -147,10 +149,32 @@ class Predictor:
             Standardiser.alone(self.scaling, prepared.name)(part)
         return part.astype(dtype, copy=False).reshape(len(part), *self.experiment.layers[0].incoming)
 
-    def predict(self, x: Any) -> NDArray[Any]:
+    @property
+    def several(self) -> tuple[Output, ...]:
+        """The outputs by name, as ranges of the row of all; () for one output without a name."""
+        part = self.experiment.loss.part
+        return part.fields if issubclass(part, LossOfOutputs) else ()
+
+    def by_output(self, outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return the prediction of each of several outputs by its name, for outputs `(n, N)`: the class, or the
+        numbers.
+        """
+        found = {}
+        for one in self.several:
+            loss: Loss = self.experiment.loss.arguments[one.name].value
+            values = np.ascontiguousarray(one.of(outputs))
+            if one.classes is not None and loss.decides:
+                labels = predicted(values)
+                values = _names_as_labels(one.class_names)[labels] if one.class_names else labels
+            found[one.name] = values
+        return found
+
+    def predict(self, x: Any) -> Any:
         """Return the predicted class of each sample, `(n,)`, by name if classes have names; without classes, the
-        outputs. `x` may be anything that `samples` accepts."""
+        outputs; with several outputs, these by their names. `x` may be anything that `samples` accepts."""
         outputs = self.outputs(x)
+        if self.several:
+            return self.by_output(outputs)
         if self.classes is None:
             return outputs
         labels = predicted(outputs)
@@ -159,8 +183,7 @@ class Predictor:
     @property
     def _labels(self) -> NDArray[Any]:
         """The names of the classes, as integers if all of them are integers."""
-        whole = all(name.lstrip("-").isdecimal() and str(int(name)) == name for name in self.class_names)
-        return np.array([int(name) for name in self.class_names] if whole else self.class_names)
+        return _names_as_labels(self.class_names)
 
     def probabilities(self, outputs: NDArray[Any]) -> NDArray[Any] | None:
         """Return the probability of each class, `(n, C) -> (n, C)`, or `(n, 1) -> (n, 2)`; None if the outputs do not
@@ -175,6 +198,11 @@ class Predictor:
     def writer(self) -> Writer | None:
         """Generates text with a character model; None for other networks."""
         return writer_of(self.experiment, self.network, self.alphabet)
+
+
+def _names_as_labels(names: Sequence[str]) -> NDArray[Any]:
+    whole = all(name.lstrip("-").isdecimal() and str(int(name)) == name for name in names)
+    return np.array([int(name) for name in names] if whole else names)
 
 
 def wanted_of(experiment: Experiment, data: DataUse) -> Wanted:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nnspec.checker.program import Experiment, Program
 from nnspec.compiler.preparing import divide, learned_by_loss
 from nnspec.compiler.scaling import constant_features
-from nnspec.data.source import Dataset, FileFault
+from nnspec.data.source import Dataset, FileFault, class_name
 from nnspec.engine._numpy import np
 from nnspec.engine.metrics import AUC
 from nnspec.engine.scalers import Scaler
@@ -63,12 +63,18 @@ def _of_split(experiment: Experiment, dataset: Dataset) -> Iterator[str]:
     loss = experiment.loss.make()
     if loss.learns(experiment.outputs):
         for name, values in learned_by_loss(loss, experiment, dataset, trained).items():
-            yield f"{experiment.loss.name} uses {name.replace('_', ' ')} {_by_class(dataset, values)}"
+            output, _, what = name.rpartition(".")
+            names = next((field.class_names for field in dataset.facts.targets if field.name == output), ())
+            whose = f"the loss of `{output}`" if output else experiment.loss.name
+            yield f"{whose} uses {what.replace('_', ' ')} {_by_class(names, dataset, values)}"
 
 
-def _by_class(dataset: Dataset, values: NDArray[Any]) -> str:
+def _by_class(names: Sequence[str], dataset: Dataset, values: NDArray[Any]) -> str:
     """Return a number for each class: `cat: 0.5, dog: 1.5`."""
-    words = [f"{dataset.class_name(label)}: {value:.4g}" for label, value in enumerate(values[:MOST_NAMES].tolist())]
+    words = [
+        f"{class_name(label, names, None) if names else dataset.class_name(label)}: {value:.4g}"
+        for label, value in enumerate(values[:MOST_NAMES].tolist())
+    ]
     return ", ".join(words) + (", …" if len(values) > MOST_NAMES else "")
 
 

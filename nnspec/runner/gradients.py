@@ -150,7 +150,7 @@ def _effort(experiment: Experiment, samples: int) -> list[float]:
 def _targets(experiment: Experiment, loss: Loss, labels: NDArray[Any]) -> NDArray[Any]:
     """Convert targets to the form that the loss expects."""
     if loss.targets == "classes":
-        return labels.astype(np.intp)
+        return labels.astype(np.intp if experiment.classes is not None else np.float64)
     outputs = (len(labels), *experiment.outputs)
     if experiment.classes is not None and prod(experiment.outputs) != prod(experiment.target):
         return np.eye(experiment.classes)[labels.astype(np.intp)].reshape(outputs)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from nnspec.checker.program import Choice, Experiment, Program
+from nnspec.checker.program import Choice, Experiment, Program, added_by
 from nnspec.compiler.preparing import divide, learned_by_loss
 from nnspec.data.source import Access, DataError, Dataset, DataUnavailable, Split
 from nnspec.engine._numpy import np
@@ -127,9 +127,9 @@ def _weigh_something(experiment: Experiment, dataset: Dataset) -> None:
             f"the samples of {dataset.source} have {what}, and {experiment.loss} takes none: its `forward` has no "
             "argument `weights`; add it" + ("" if facts.ignores else ", or remove the weights")
         )
-    if experiment.added:
+    if added := added_by(experiment.layers):
         raise DataError(
-            f"the samples of {dataset.source} have weights, and the layer that adds {experiment.added[0]} to the loss "
+            f"the samples of {dataset.source} have weights, and the layer that adds {added[0]} to the loss "
             "takes none; remove the weights"
         )
     for what, weights in _weights(experiment, dataset):

@@ -10,7 +10,6 @@ from nnspec.compiler.layout import Layout
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.snapshot import Snapshot, restore, take
 from nnspec.engine.length import Length
-from nnspec.engine.metrics import Metric
 from nnspec.engine.network import Sequential
 from nnspec.engine.stopping import Stopping
 from nnspec.errors import ensure
@@ -30,9 +29,7 @@ __all__ = ["Progress", "begun", "figure_names"]
 
 def figure_names(experiment: Experiment) -> list[str]:
     """Return the names of the figures measured after each epoch: on training, held-out and test data."""
-    metrics = [metric.part for metric in experiment.metrics]
-    names = [part.spec_name for part in metrics if issubclass(part, Metric) and part.is_figure]
-    names = ["loss", *experiment.added, *names]
+    names = experiment.measured
     measured = {"val_": experiment.train.validation, "test_": experiment.facts.test}
     return [*names, *(f"{prefix}{name}" for prefix, there in measured.items() if there for name in names)]
 

@@ -13,7 +13,7 @@ from nnspec.checker.rules.common import number_in_words
 from nnspec.checker.rules.registry import advice, rule
 from nnspec.checker.vocabulary import added_figures, lacking, metric_figures
 from nnspec.diagnostics import Diagnostic, Note, Span
-from nnspec.engine.metrics.contract import Metric
+from nnspec.engine.metrics.contract import Metric, plain_figure
 from nnspec.engine.schedules import ConstantSchedule, Schedule
 from nnspec.engine.stopping import Patience
 from nnspec.syntax import tree
@@ -38,6 +38,7 @@ def followed_figures(
         followed.append((rate.value.of, rate.origin.span))
     measured = {metric.name for metric in metrics}
     losses = ("loss", "val_loss", "test_loss", *_added_figures(draft))
+    of_outputs = {*measured, *(draft.loss.part.part_names() if draft.loss is not None else ())}
     for figure, span in followed:
         metric = metric_figures().get(figure)
         tested = draft.data is None or draft.data[0].facts.test > 0
@@ -47,7 +48,7 @@ def followed_figures(
                 yield Diagnostic("NN602", f"`{figure}` is not measured: {what}", span, help=help)
         elif metric and metric not in measured:
             yield Diagnostic("NN602", f"`{figure}` is not measured", span, help=f"add `{metric}` to `metrics`")
-        elif not metric and figure not in losses:
+        elif not metric and figure not in losses and plain_figure(figure) not in of_outputs:
             message = f"`{figure}` is not measured after each epoch"
             yield Diagnostic("NN602", message, span, help="for example, `val_loss`")
 

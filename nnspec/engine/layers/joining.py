@@ -13,7 +13,7 @@ from nnspec.engine.layers.contract import Shape, ShapeError, feature_axis, layer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Add", "Concat", "Residual"]
+__all__ = ["Add", "Concat", "Outputs", "Residual"]
 
 
 class _Sum(Composition):
@@ -104,7 +104,6 @@ class Add(_Sum):
         return out
 
 
-@final
 class Concat(Composition):
     """y = [f₁(x), f₂(x), …] along the features of rows and sequences, or along the channels of images:
 
@@ -147,6 +146,31 @@ class Concat(Composition):
         for shape in self._shapes[1:]:
             start, end = end, end + shape[axis]
             yield grad[(slice(None),) * (1 + axis) + (slice(start, end),)]
+
+
+class Outputs(Concat):
+    """y = [f₁(x), f₂(x), …], the outputs of a network by name, each a row: fᵢ(x) `(B, nᵢ)` -> y `(B, Σ nᵢ)`.
+
+    dL/dx = Σ fᵢᵀ gᵢ for dL/dy = [g₁, g₂, …]. In a spec, it is the last element of a model, and each output has a
+    loss: `loss { a = CrossEntropy; b = MSE }`. In PyTorch, `forward` returns a tuple or a dict; Keras's functional
+    models have a list or a dict of `outputs`.
+    """
+
+    spec_name = "outputs"
+    also = ("Outputs", "heads")  # type: ignore[assignment]
+
+    @classmethod
+    def join(cls, incoming: Shape, outs: Mapping[str, Shape]) -> Shape:
+        """Every output must be a row."""
+        for name, shape in outs.items():
+            if len(shape) != 1:
+                raise ShapeError(
+                    f"output `{name}` is {_features(shape)}, but outputs are rows of numbers",
+                    argument=name,
+                    label=f"{_features(shape)} from here",
+                    help="end it with `Flatten`",
+                )
+        return (sum(shape[0] for shape in outs.values()),)
 
 
 def _numbered_branches(branches: Sequence[Layers]) -> dict[str, Layers]:

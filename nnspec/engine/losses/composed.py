@@ -33,7 +33,44 @@ def with_terms(loss: Loss, layers: Iterable[Layer]) -> Loss:
     return LossWithTerms(loss, adding) if adding else loss
 
 
-class LossWithTerms(Loss):
+class Parts(Loss):
+    """Base of the losses that are sums of parts, each with a figure: the mean over all samples since `begin`."""
+
+    _names: tuple[str, ...] = ()
+
+    def _count(self, names: Iterable[str]) -> None:
+        """Begin to count the parts with these figures."""
+        self._names = tuple(dict.fromkeys(names))
+        for name in self._names:
+            setattr(self, f"_total_{name}", Tally())
+            setattr(self, f"_weight_{name}", Tally())
+
+    def _add(self, name: str, value: float, weight: float) -> None:
+        """Add the value of a part in a batch, and the weight of that in the mean."""
+        getattr(self, f"_total_{name}").add(np.multiply(value, weight))
+        getattr(self, f"_weight_{name}").add(weight)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the figures of its parts."""
+        return self._names
+
+    def begin(self) -> None:
+        """Reset the figures."""
+        for name in self._names:
+            getattr(self, f"_total_{name}").clear()
+            getattr(self, f"_weight_{name}").clear()
+
+    def figures(self) -> tuple[float, ...]:
+        """Return the figures of the parts, over all samples since `begin`."""
+        return tuple(map(self._figure, self._names))
+
+    def _figure(self, name: str) -> float:
+        total, weight = getattr(self, f"_total_{name}").value, getattr(self, f"_weight_{name}").value
+        return float(total / weight) if weight else math.nan
+
+
+class LossWithTerms(Parts):
     """L = the loss of the outputs + Σ factor · term, with the terms of layers in the forward pass before.
 
     dL/d(outputs) is that of the loss of the outputs: each layer adds the gradient of its own term in its `backward`.
@@ -44,10 +81,7 @@ class LossWithTerms(Loss):
 
     def __init__(self, loss: Loss, layers: Sequence[Layer]) -> None:
         self.loss, self.layers = loss, layers
-        self._names = tuple(dict.fromkeys(layer.adds for layer in layers))
-        for name in self._names:
-            setattr(self, f"_{name}", Tally())
-        self._seen = Tally("int64")
+        self._count(layer.adds for layer in layers)
 
     @classmethod
     def takes_weights(cls) -> bool:
@@ -82,15 +116,13 @@ class LossWithTerms(Loss):
         """Return the loss of the outputs plus the terms of the layers, and count them for the figures."""
         rows = len(outputs)
         total: Any = self.loss.forward(outputs, targets, out)
+        added: dict[str, Any] = {}
         for layer in self.layers:
             total = total + layer.times(layer.arguments()) * layer.added
-            self._sum(layer.adds).add(np.multiply(layer.added, rows))
-        self._seen.add(rows)
+            added[layer.adds] = added.get(layer.adds, 0.0) + layer.added
+        for name, value in added.items():
+            self._add(name, value, rows)
         return total
-
-    def _sum(self, name: str) -> Tally:
-        found: Tally = getattr(self, f"_{name}")
-        return found
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """The gradient of the loss of the outputs."""
@@ -101,22 +133,20 @@ class LossWithTerms(Loss):
         return self.loss.sides()
 
     @property
-    def parts(self) -> tuple[str, ...]:
-        """The names of the figures of its parts."""
-        return self._names
+    def made_of(self) -> tuple[object, ...]:
+        """The loss of the outputs, what that is made of, and the layers."""
+        return (self.loss, *self.loss.made_of, *self.layers)
 
     @property
-    def made_of(self) -> tuple[object, ...]:
-        """The loss of the outputs and the layers."""
-        return (self.loss, *self.layers)
+    def parts(self) -> tuple[str, ...]:
+        """The names of the figures of the loss of the outputs, and of the layers."""
+        return (*self.loss.parts, *self._names)
 
     def begin(self) -> None:
         """Reset the figures."""
-        self._seen.clear()
-        for name in self._names:
-            self._sum(name).clear()
+        self.loss.begin()
+        super().begin()
 
     def figures(self) -> tuple[float, ...]:
         """Return the figures of the parts, over all samples since `begin`."""
-        seen = self._seen.value
-        return tuple(self._sum(name).value / seen if seen else math.nan for name in self._names)
+        return (*self.loss.figures(), *super().figures())

@@ -195,6 +195,11 @@ class Loss(Part, Borrower):
         self.each = [total / rows.shape[1] for total in np.add.reduce(rows, axis=1).tolist()]
         return sum(self.each) / self.lanes
 
+    @classmethod
+    def part_names(cls) -> tuple[str, ...]:
+        """Return the figures of its parts, as far as its class has several."""
+        return ()
+
     @property
     def parts(self) -> tuple[str, ...]:
         """The names of the figures of its parts, if it is a sum of several."""

@@ -170,12 +170,20 @@ class Averaging(Metric):
 
 
 def metric_of(figure: str) -> type[Metric] | None:
-    """Return the metric that measures a figure of a run: `accuracy` for `val_accuracy`. None for losses and others."""
+    """Return the metric that measures a figure of a run: `accuracy` for `val_accuracy`, also of one of several outputs.
+    None for losses and others.
+    """
     metrics = PARTS.get("metric", {})
-    metric = (
-        metrics.get(figure) or metrics.get(figure.removeprefix("val_")) or metrics.get(figure.removeprefix("test_"))
-    )
+    longest = sorted(metrics, key=len, reverse=True)  # `average_precision` before `precision`
+    exact = (figure, figure.removeprefix("val_"), figure.removeprefix("test_"))
+    of_output = (name for name in longest if figure.endswith(f"_{name}"))
+    metric = metrics.get(next((name for name in (*exact, *of_output) if name in metrics), ""))
     return metric if metric is not None and issubclass(metric, Metric) else None
+
+
+def plain_figure(figure: str) -> str:
+    """Return the name of a figure in training: `accuracy` for `val_accuracy`."""
+    return figure.removeprefix("val_").removeprefix("test_")
 
 
 def higher_is_better(figure: str) -> bool:

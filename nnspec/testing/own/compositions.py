@@ -78,6 +78,8 @@ SAMPLES = [
     _composed("add", "of images", lambda L: nn.Add([nn.Tanh()], [nn.Dropout(0.2)]), (2, 3, 2)),
     _composed("concat", "two", lambda L: nn.Concat([L(6, 3)], [L(6, 2), nn.Tanh()])),
     _composed("concat", "identity", lambda L: nn.Concat([L(6, 3), nn.ReLU()], [])),
+    _composed("outputs", "two", lambda L: nn.Outputs(a=[L(6, 3)], b=[L(6, 2), nn.Tanh()])),
+    _composed("outputs", "identity", lambda L: nn.Outputs(a=[L(6, 3), nn.ReLU()], b=[])),
     _composed("concat", "identity first", lambda L: nn.Concat([], [nn.Sigmoid(), L(6, 1)], [nn.Dropout(0.5)])),
     _composed(
         "concat", "in place everywhere", lambda L: nn.Concat([nn.ReLU()], [nn.Tanh(), nn.Dropout(0.2)], [nn.Sigmoid()])

@@ -111,6 +111,9 @@ def prediction_rows(predictor: Predictor, found: Sequence[Prediction], top: int 
     for prediction in found:
         for i, name in enumerate(prediction.names):
             outputs = prediction.outputs[i]
+            if predictor.several:
+                yield {"sample": name, **dict(_by_output(predictor, outputs))}
+                continue
             if predictor.classes is None:
                 yield {"sample": name, **_numbers(predictor, outputs)}
                 continue
@@ -133,6 +136,15 @@ def prediction_rows(predictor: Predictor, found: Sequence[Prediction], top: int 
                 if odds is not None:
                     row[f"probability{end}"] = float(odds[label])
             yield row
+
+
+def _by_output(predictor: Predictor, outputs: Any) -> Iterator[tuple[str, Any]]:
+    """Yield a class, or numbers, for each of several outputs."""
+    for name, values in predictor.by_output(outputs[None]).items():
+        numbers_of = values[0].reshape(-1).tolist()
+        for i, value in enumerate(numbers_of):
+            shown = finite(value) if isinstance(value, float) else str(value)
+            yield name if len(numbers_of) == 1 else f"{name}_{i}", shown
 
 
 def _numbers(predictor: Predictor, outputs: Any) -> Mapping[str, float | None]:
