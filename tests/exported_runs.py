@@ -27,6 +27,7 @@ SPECS = {
     "regression": (None,),
     "residual": ("residual", _PICTURES),
     "schedules_race": ("line", _PICTURES),
+    "siamese": (None,),
     "spirals": ("mlp", "data=Spirals(train=90, test=30, classes=3)"),
     "tiny_gpt": (None, "context=16", "data.stride=2000", "width=16", "depth=2", "train.sample=0"),
     "vae": (None, _PICTURES),
