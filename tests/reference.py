@@ -28,6 +28,10 @@ BY_NAME = {"layer": "layers_by_name", "optimizer": "trajectories_by_name"}
 """What makes them for a part whose counterpart in PyTorch has one of its names."""
 
 
+IN_NETWORKS = {"from", "same", "transposed", "multiply", "subtract", "dot", "distance", "outputs"}
+"""Parts that mean something only in a network: `test_graph` and `test_outputs` compare networks with PyTorch's."""
+
+
 def defaults() -> dict[str, Any]:
     """Every setting of `train` and every argument of a part that has a default, with it."""
     found = {f"train.{each.name}": canonical(each.default) for each in fields(TrainSettings)}
@@ -50,7 +54,8 @@ def without_reference(kind: str) -> list[str]:
     """The parts of a kind without reference numbers from PyTorch."""
     tables = (json.loads(path.read_text(encoding="utf-8")) for path in ORACLE.glob(TABLES[kind]))
     known = {case["part"] for table in tables for case in table["cases"] if "part" in case}
-    return [name for name, part in PARTS[kind].items() if part.__module__.startswith("nnspec.") and name not in known]
+    ours = [name for name, part in PARTS[kind].items() if part.__module__.startswith("nnspec.")]
+    return [name for name in ours if name not in known | IN_NETWORKS]
 
 
 def main() -> int:

@@ -30,7 +30,7 @@ SAID = {
         base("0.1", "step(0.1, 4)"),
         "NN303",
         "4",
-        "pass it by name, as in `every=4`: step(start, every, gamma=0.1, warmup=0)",
+        "pass it by name, as in `every=4`: step(start, every, gamma=0.1, warmup=0, per=epoch, staircase=false)",
     ),
     "one of two betas": (
         base(OPTIMIZER, "Adam(beta1=0.9)"),

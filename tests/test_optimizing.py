@@ -574,3 +574,9 @@ def test_a_profile_times_each_evaluation_where_it_belongs() -> None:
         calls = sum(lane.evaluations) / len(lane.records)
         assert parts["forward Linear1"]["calls"] == pytest.approx(calls, rel=0.5)
         assert all(part["microseconds"] >= 0 for part in parts.values()), parts
+
+
+def test_lbfgs_on_a_loss_that_changes_is_a_finding() -> None:
+    for model, train in (("Linear(10)", "batch = 5"), ("Dropout(0.5); Linear(10)", "batch = data.size")):
+        found = check(Source("a.nn", spec(model, optimizer="LBFGS", train=train))).diagnostics
+        assert "NN722" in [each.code for each in found], train

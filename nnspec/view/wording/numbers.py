@@ -27,7 +27,7 @@ def measures(figures: Iterable[str]) -> list[str]:
     """Return what is measured besides the loss, for the figures of some lanes: `kl_loss`, `accuracy`. Metrics are last,
     in the order in which they are declared.
     """
-    names = {name for name in figures if name != "loss" and not name.startswith(("val_", "test_"))}
+    names = {name.removeprefix("val_").removeprefix("test_") for name in figures} - {"loss"}
     declared = [*PARTS["metric"]]
     return sorted(names, key=lambda name: (declared.index(name) if name in declared else -1, name))
 
