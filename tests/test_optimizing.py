@@ -577,6 +577,6 @@ def test_a_profile_times_each_evaluation_where_it_belongs() -> None:
 
 
 def test_lbfgs_on_a_loss_that_changes_is_a_finding() -> None:
-    for model, train in (("Linear(10)", "batch = 5"), ("Dropout(0.5); Linear(10)", "batch = data.size")):
-        found = check(Source("a.nn", spec(model, optimizer="LBFGS", train=train))).diagnostics
-        assert "NN722" in [each.code for each in found], train
+    for model, settings in (("Linear(10)", "batch = 5"), ("Dropout(0.5); Linear(10)", "batch = data.size")):
+        found = check(Source("a.nn", spec(model, optimizer="LBFGS", train=settings))).diagnostics
+        assert "NN722" in [each.code for each in found], settings
