@@ -106,7 +106,7 @@ class Meter:
         train = replace(experiment.train, batch=_BATCH, carry_state=False)  # its samples are not consecutive
         experiment = replace(experiment, train=train, metrics=())
         layout = lay_out(experiment)
-        trained, _ = divide(train, experiment.seed, dataset.train.y, dataset.facts.validation)
+        trained, _ = divide(train, experiment.seed, dataset.train.y, *dataset.facts.counts[1:])
         self.trained_on, self.samples = len(trained), min(len(trained), SAMPLES)
         # Drawn, since data may be sorted, or alternate: of MNIST, every other digit is much the harder one. They are
         # measured as test samples, since those are not varied.

@@ -140,7 +140,12 @@ class _Evaluation:
             return None
         try:
             for choice in data:
-                train.held_out(choice.facts.train, choice.facts.validation)
+                facts = choice.facts
+                if train.trained_on_least(*facts.counts) < 1:
+                    raise ValueError(
+                        f"no training sample is left: {train.held_out(facts.train):,} of {facts.train:,} are held out, "
+                        f"and {facts.overlap:,} before them share rows with those"
+                    )
         except ValueError as error:
             self.findings.error("NN302", str(error), span)
             return None

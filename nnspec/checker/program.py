@@ -20,7 +20,7 @@ from nnspec.engine.penalties import Constraint, Penalty
 from nnspec.engine.scalers import Scaler, scalers_of
 from nnspec.engine.sharpness import SAM
 from nnspec.engine.stopping import Stopping
-from nnspec.engine.validation import Fold, Folds, Validation, share_of
+from nnspec.engine.validation import Fold, Folds, Last, Validation, share_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -263,13 +263,22 @@ class TrainSettings:
         """
         return self._held_out(samples, given)[1]
 
-    def trained_on(self, samples: int, given: int = 0) -> int:
-        """Return the maximum number of samples trained on."""
-        return samples - self._held_out(samples, given)[0]
+    def trained_on(self, samples: int, given: int = 0, overlap: int = 0) -> int:
+        """Return the maximum number of samples trained on. `overlap` is the number of samples after each one that share
+        rows with it: with `last`, those before the held-out ones are not trained on."""
+        return samples - self._held_out(samples, given)[0] - self.gap(overlap)
 
-    def steps_per_epoch(self, samples: int, given: int = 0) -> int:
+    def trained_on_least(self, samples: int, given: int = 0, overlap: int = 0) -> int:
+        """Return the minimum number of samples trained on, of folds that differ in size."""
+        return samples - self._held_out(samples, given)[1] - self.gap(overlap)
+
+    def gap(self, overlap: int) -> int:
+        """Return how many samples before the held-out ones are not trained on, since they share rows with them."""
+        return overlap if isinstance(self.validation, Last) else 0
+
+    def steps_per_epoch(self, samples: int, given: int = 0, overlap: int = 0) -> int:
         """Return the number of optimizer steps per epoch, of folds that differ in size the largest."""
-        trained = self.trained_on(samples, given)
+        trained = self.trained_on(samples, given, overlap)
         batches = trained // self.batch if self.drop_last else -(-trained // self.batch)
         return -(-batches // self.accumulate)
 
@@ -498,9 +507,7 @@ class Experiment:
     @property
     def steps_per_epoch(self) -> int:
         """Number of optimizer steps per epoch, of alternatives of the data the largest; at least 1."""
-        return max(
-            1, *(self.train.steps_per_epoch(choice.facts.train, choice.facts.validation) for choice in self.data)
-        )
+        return max(1, *(self.train.steps_per_epoch(*choice.facts.counts) for choice in self.data))
 
     @property
     def length(self) -> Length:

@@ -139,7 +139,7 @@ class Batches:
 
     def _split(self, labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Store the order of an epoch and the held-out samples."""
-        trained, chosen = divide(self._train_settings, self._seed, labels, self._dataset.facts.validation)
+        trained, chosen = divide(self._train_settings, self._seed, labels, *self._dataset.facts.counts[1:])
         held_out = self._buffers["held_out"][: len(chosen)] if len(chosen) else chosen
         held_out[...] = self._in_turn(chosen)
         order = self._buffers["order"][: len(trained)]

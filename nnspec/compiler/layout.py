@@ -335,9 +335,9 @@ def prepared_in(experiment: Experiment) -> str:
 
 def _split(experiment: Experiment) -> tuple[int, int]:
     """The maximum numbers of training samples and held-out samples: alternatives of the data differ in size."""
-    sizes = [(choice.facts.train, choice.facts.validation) for choice in experiment.data]
+    sizes = [choice.facts.counts for choice in experiment.data]
     train = experiment.train
-    return max(train.trained_on(*each) for each in sizes), max(train.held_out(*each) for each in sizes)
+    return max(train.trained_on(*each) for each in sizes), max(train.held_out(*each[:2]) for each in sizes)
 
 
 def renews_statistics(experiment: Experiment) -> bool:

@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 __all__ = ["Preparation", "divide", "learned_by_loss", "preparation_in_words"]
 
 
-def divide(train: TrainSettings, seed: int, labels: NDArray[Any], given: int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
+def divide(
+    train: TrainSettings, seed: int, labels: NDArray[Any], given: int = 0, overlap: int = 0
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Divide the training samples into those used for training and those held out; the choice depends only on the seed.
 
     Both are indices in the order of the data; a larger share holds out all samples of a smaller one, and more. `labels`
     are the targets of all training samples; in a stratified choice, each class has its share, as nearly as whole
     samples allow. `given` is the number of samples that the data itself holds out, the last ones, if `validation` says
-    so.
+    so, and `overlap` that of the samples after each one that share rows with it.
     """
     samples = len(labels)
     ramp, count = np.arange(samples), train.held_out(samples, given)
@@ -43,7 +45,8 @@ def divide(train: TrainSettings, seed: int, labels: NDArray[Any], given: int = 0
         return ramp, ramp[:0]
     if isinstance(train.validation, Validation):
         chosen = train.validation.choose(samples, given, seed, labels if train.stratify else None)
-        return np.delete(ramp, chosen), chosen
+        trained = np.delete(ramp, chosen)
+        return trained[: len(trained) - train.gap(overlap)], chosen
     chosen = stream(seed, Stream.VALIDATION).permutation(samples)
     if train.stratify:
         chosen = chosen[in_turns(labels[chosen])]
@@ -139,6 +142,10 @@ def preparation_in_words(experiment: Experiment) -> tuple[str, ...]:
     """Say what happens to samples before they enter the network, in order; () if nothing does."""
     train, facts, source = experiment.train, experiment.facts, experiment.data[0].source
     steps: list[str] = []
+    if facts.windows is not None:
+        steps.append(facts.windows.in_words())
+    if train.gap(facts.overlap):
+        steps.append(f"the {facts.overlap:,} samples before the held-out ones share rows with them and are not used")
     divisor = getattr(source, "divisor", None)
     if divisor is not None and divisor != 1:
         steps.append(f"stored numbers are divided by {divisor:g}")

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, replace
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from nnspec.data.csv_cells import Form, in_words, listed
 from nnspec.data.csv_columns import MOST_COLUMNS, MOST_TEXTS, ReadColumn, ReadTable
@@ -17,8 +17,9 @@ from nnspec.data.files import changed, digest_of, open_file, remembered
 from nnspec.data.source import Access, Column, Dataset, DataSource, Facts, Field, FileFault, Remark, Split, fields_of
 from nnspec.data.splitting import Seed, Share, divided, shares
 from nnspec.data.vocabulary import USUAL_WORDS, VocabularySize
+from nnspec.data.windows import Windows
 from nnspec.engine._numpy import np
-from nnspec.engine.part import Also, FilePath, Range
+from nnspec.engine.part import Also, Count, FilePath, Range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,6 +64,13 @@ class CSV(DataSource):
     `stratify`, every class has the same share in both sets. `validation` is the path of a table with the same columns,
     used for validation (`train.validation = given`, the default).
 
+    With `window`, the table is a time series, and a sample is `window` consecutive rows, `(window, features)`: sample i
+    begins at row i · `stride`, and takes every `sampling`-th row. Its target is `horizon` rows after its last row. All
+    columns are features, including the target with its past, except those in `drop`. The last fraction `test` of the
+    rows is the test set, and rows are not shuffled: no window, with its target, has rows of both sets. Likewise,
+    `validation = last(…)` skips the training samples that share rows with held-out ones. Rows with missing cells cannot
+    be dropped, since a window would have a gap. All windows have at most 2²⁷ numbers.
+
     The file is UTF-8, at most 64 MiB. y is int64 for classes and float64 otherwise.
     """
 
@@ -83,7 +91,7 @@ class CSV(DataSource):
     embed: Annotated[tuple[str, ...], Also("embeddings", "ids", "embedding_columns", "lookup")] = ()
     words: Annotated[str | tuple[str, ...], Also("sentences", "texts", "tokenize", "text_column")] = ()
     vocabulary: VocabularySize = USUAL_WORDS
-    length: Annotated[int, Range(low=1, high=65_536), Also("max_len", "maxlen", "context", "sequence_length")] = 200
+    length: Annotated[int, Range(low=1, high=65_536), Also("max_len", "maxlen", "context")] = 200
     categories: Annotated[tuple[str, ...], Also("categorical", "text", "onehot", "one_hot", "classes")] = ()
     missing: Annotated[Literal["error", "drop", "mean"], Also("na", "nan", "fillna", "impute")] = "error"
     missing_words: Annotated[tuple[str, ...] | None, Also("na_values", "missing_values", "null_values")] = None
@@ -92,9 +100,37 @@ class CSV(DataSource):
     thousands: Annotated[str | None, Also("thousands_separator", "grouping")] = None
     strip: Annotated[str, Also("units", "symbols")] = ""
     comment: Annotated[str | None, Also("comments", "skiprows", "comment_prefix")] = None
+    window: Annotated[
+        Annotated[int, Range(low=1, high=65_536)] | None,
+        Also("sequence_length", "window_size", "lookback", "past", "history", "input_width", "timesteps"),
+    ] = None
+    horizon: Annotated[Count, Also("delay", "future", "ahead", "steps_ahead", "forecast_horizon", "offset")] = 1
+    stride: Annotated[Count, Also("sequence_stride", "hop", "shift")] = 1
+    sampling: Annotated[Count, Also("sampling_rate", "every", "downsample", "step")] = 1
     shuffle: bool = True
     stratify: Annotated[bool, Also("stratified")] = False
     seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for arguments that exclude each other."""
+        if self.window is None:
+            for word in ("horizon", "stride", "sampling"):
+                if getattr(self, word) != 1:
+                    raise ValueError(f"`{word}` is for windows of a time series; add `window`, their number of rows")
+            return
+        if self.missing == "drop":
+            raise ValueError("`missing = drop` would leave gaps in windows; use `missing = mean`, or fill in the table")
+        if self.embed or self.words:
+            raise ValueError("`embed` and `words` are for tables with a sample per row: windows are of numbers")
+        if self.seed or self.stratify:
+            raise ValueError(
+                "`seed` and `stratify` are for samples in random order, but a time series is split in time"
+            )
+
+    @cached_property
+    def windows(self) -> Windows | None:
+        """How samples are cut from the rows of a time series."""
+        return None if self.window is None else Windows(self.window, self.horizon, self.stride, self.sampling)
 
     @cached_property
     def form(self) -> Form:
@@ -144,7 +180,8 @@ class CSV(DataSource):
         means = table.means(trained)
 
         def split(each: ReadTable, rows: NDArray[Any]) -> Split:
-            return Split(np.ascontiguousarray(each.samples(means)[rows]), np.ascontiguousarray(each.targets()[rows]))
+            x, y = np.ascontiguousarray(each.samples(means)[rows]), np.ascontiguousarray(each.targets()[rows])
+            return Split(x, y) if self.windows is None else Split(self.windows.samples(x), self.windows.targets(y))
 
         train = split(table, trained)
         test = split(other, np.arange(other.rows)) if (other := tables.get("test")) else split(table, rest)
@@ -182,7 +219,7 @@ class CSV(DataSource):
         table = tables["path"]
         tested = 0 if "test" in tables or not self.test else shares(table.rows, float(self.test))[1]
         labels = table.targets() if self.stratify else None
-        trained, rest = divided(table.rows, tested, self.seed if self.shuffle else None, labels)
+        trained, rest = divided(table.rows, tested, self.seed if self._shuffles else None, labels)
         for number, column in enumerate(table.features):
             if column.learns:
                 column.learn(trained, (self.vocabulary or USUAL_WORDS) - 2)
@@ -195,7 +232,7 @@ class CSV(DataSource):
     def _survey(self) -> dict[str, ReadTable]:
         """Read the tables without keeping their numbers."""
         arguments = (self.targets, self.features, self.drop, self.categories, self.missing, self.form)
-        arguments = (*arguments, self.embed, self.texts, self.length, self.stratify)  # type: ignore[assignment]
+        arguments = (*arguments, self.embed, self.texts, self.length, self.stratify, self.windows)  # type: ignore[assignment]
 
         def of_training(file: IO[bytes]) -> ReadTable:
             return self._read_file(file, self.path, "path", None, keep=False)
@@ -224,7 +261,12 @@ class CSV(DataSource):
                 raise FileFault(f"{message}: at least {least} needed", argument=each.argument)
         features = sum(column.width for column in table.features)
         rows = sum(each.rows for each in tables.values())
-        if features * rows > MOST_NUMBERS:
+        train, test = (table.rows, other.rows) if other else shares(table.rows, float(self.test))
+        held_out = tables["validation"].rows if "validation" in tables else 0
+        if self.windows is not None:
+            counts = {"path": train, "test": test, "validation": held_out}
+            train, test, held_out = self._counted(tables, counts, features)
+        elif features * rows > MOST_NUMBERS:
             message = f"{table.name} has {rows:,} rows of {features:,} numbers: the limit is {MOST_NUMBERS:,} numbers"
             raise FileFault(message, argument="features" if self.features else "path")
         aim = table.aims[0]
@@ -242,14 +284,12 @@ class CSV(DataSource):
         if self.stratify and other is not None:
             what = "`stratify` applies to a split, and `test` names another table"
             raise FileFault(what, argument="stratify", help="remove it")
-        train, test = (table.rows, other.rows) if other else shares(table.rows, float(self.test))
-        held_out = tables["validation"].rows if "validation" in tables else 0
         if shape and all(aim.whole and {*aim.whole} <= {0, 1} for each in tables.values() for aim in each.aims):
             levels = (0, 1)  # several labels of a sample
         inputs = self._inputs(tables)
         only = inputs[0] if len(inputs) == 1 else None
         return Facts(
-            (features,),
+            (features,) if self.window is None else (self.window, features),
             classes,
             train + held_out,
             test,
@@ -258,17 +298,49 @@ class CSV(DataSource):
             levels=levels,
             remarks=(*table.remarks,),
             validation=held_out,
-            shuffled=self.shuffle,
-            ordered=not (self.shuffle or self.stratify),
+            shuffled=self._shuffles,
+            ordered=not (self._shuffles or self.stratify) if self.windows is None else self.windows.continues,
             tokens=0 if only is None else only.tokens,
             padding=None if only is None else only.padding,
             inputs=inputs if only is None else (),
             columns=(
                 *fields_of((column.name, column.width) for column in table.features if not column.learns),
                 *(field for field in inputs if field.tokens),
-            ),
+            )
+            if self.windows is None
+            else (),
             target_names=() if classes else self.targets,
+            windows=self.windows,
         )
+
+    @property
+    def _shuffles(self) -> bool:
+        """Whether rows are shuffled before they are split."""
+        return self.shuffle and self.window is None
+
+    def _counted(self, tables: Mapping[str, ReadTable], rows: dict[str, int], features: int) -> tuple[int, int, int]:
+        """Return the number of windows for training, testing and validation, from the rows of each. Raises FileFault if
+        there is none, or if they are too large.
+        """
+        windows = cast(Windows, self.windows)
+        counts = {argument: windows.count(count) for argument, count in rows.items()}
+        for argument, count in counts.items():
+            if not count and rows[argument]:
+                split = isinstance(self.test, float) and self.test > 0 and argument != "validation"
+                part = f"the {'training' if argument == 'path' else 'test'} part of " if split else ""
+                raise FileFault(
+                    f"{part}{tables.get(argument, tables['path']).name} has {rows[argument]:,} "
+                    f"row{'s' * (rows[argument] != 1)}, and a window with its target takes {windows.span:,}",
+                    argument="window" if windows.reach >= rows[argument] or self.horizon == 1 else "horizon",
+                    help="use a smaller `window`"
+                    + " or `horizon`" * (self.horizon > 1)
+                    + ", or a larger `test`" * (split and argument == "test"),
+                )
+        numbers = sum(counts.values()) * windows.length * features
+        if numbers > MOST_NUMBERS:
+            message = f"these windows would have {numbers:,} numbers: the limit is {MOST_NUMBERS:,}"
+            raise FileFault(message, argument="window", help="use a larger `stride`, or fewer rows with `sampling`")
+        return counts["path"], counts["test"], counts["validation"]
 
     def _inputs(self, tables: Mapping[str, ReadTable]) -> tuple[Field, ...]:
         """Return the inputs of a sample, if some columns have ids: `numbers` of all others, and each of those."""
@@ -395,13 +467,15 @@ class CSV(DataSource):
             return
         for column in gaps:
             if self.missing == "error" or column in table.aims:
-                ways = "`missing = drop` drops such rows"
-                ways += "" if column in table.aims else ", `missing = mean` fills them in"
+                aimed = column.name in self.targets
+                ways = ["`missing = drop` drops such rows"] if self.window is None else []
+                ways += ["`missing = mean` fills them in"] if not aimed else [] if ways else ["fill it in"]
                 cell = cells[column.index]
                 what = f"`{in_words(cell)}` marks a missing value" if cell else "the cell is empty"
                 if cell:
-                    ways += f'; `categories = ["{column.word}"]` makes it a text'
-                raise FileFault(f"{self._place(table, line, column)}: {what}", argument=table.argument, help=ways)
+                    ways[-1] += f'; `categories = ["{column.word}"]` makes it a text'
+                help = ", ".join(ways)
+                raise FileFault(f"{self._place(table, line, column)}: {what}", argument=table.argument, help=help)
         table.rows += 1
         table.filled += len(gaps)
         for column in table.used:
@@ -463,10 +537,11 @@ class CSV(DataSource):
             what = "`features` and `drop` cannot be used together"
             raise FileFault(what, argument="drop", help="remove one of them")
         aims = [column(word, "target") for word in self.targets]
-        if gone := [word for word in self.targets if word in self.drop]:
+        if self.window is None and (gone := [word for word in self.targets if word in self.drop]):
             raise FileFault(f"`{in_words(gone[0])}` is the target, but is listed in `drop`", argument="drop")
         if self.features is None:
-            names = [word for word in header if word and word not in self.targets and word not in self.drop]
+            past = self.window is not None  # the target's past is a feature
+            names = [word for word in header if word and (past or word not in self.targets) and word not in self.drop]
             twice = next((word for word in names if len(places[word]) > 1), None)
             if twice is not None:
                 raise FileFault(
@@ -476,7 +551,7 @@ class CSV(DataSource):
                 )
         else:
             names = list(self.features)
-        twice = next((word for word in names if word in self.targets), None)
+        twice = next((word for word in names if word in self.targets and self.window is None), None)
         if twice or not names:
             what = f"`{in_words(twice)}` is both a target and a feature" if twice else "no column is left as a feature"
             raise FileFault(what, argument="features" if self.features is not None else "target")
@@ -532,7 +607,7 @@ class CSV(DataSource):
                 listed = ", ".join(f"`{in_words(word)}`" for word in words[:3])
                 given = ", ".join(f'"{in_words(word)}"' for word in words[:3])
                 what = f"column `{column.word}` of {table.name} contains numbers, but also {listed}"
-                means = f"`missing_words = [{given}], missing = drop` if that marks a missing value"
+                means = f"`missing_words = [{given}], missing = {self._remedy}` if that marks a missing value"
                 raise FileFault(what, help=f"{means}; {as_text}")
 
     def _remarks(self, table: ReadTable) -> Iterator[Remark]:
@@ -540,7 +615,8 @@ class CSV(DataSource):
         for column in table.used:
             for word in column.doubtful[:1]:
                 message = f"`{in_words(word)}` in column `{column.word}` is read as ordinary text"
-                ways = f'`missing_words = ["{in_words(word)}"], missing = drop` drops its rows'
+                does = "drops its rows" if self.window is None else "fills them in"
+                ways = f'`missing_words = ["{in_words(word)}"], missing = {self._remedy}` {does}'
                 help = f'{ways}; `categories = ["{column.word}"]` keeps it as text'
                 yield Remark("NN727", message, "path", help)
         if table.rows < _SURE:
@@ -549,11 +625,20 @@ class CSV(DataSource):
             if len(table.features) > 1 and column.counts_rows():
                 message = f"`{column.word}` only numbers the rows, which says nothing about new rows"
                 yield Remark("NN725", message, where, self._without(column))
-            elif len(table.aims) == 1 and column.settles(table.aims[0], sole=len(table.features) == 1):
+            elif (
+                self.window is None
+                and len(table.aims) == 1
+                and column.settles(table.aims[0], sole=len(table.features) == 1)
+            ):
                 aim = table.aims[0].word
                 message = f"`{column.word}` alone determines `{aim}` exactly in all {table.rows:,} rows"
                 help = f"is it known before `{aim}`? If not: {self._without(column)}"
                 yield Remark("NN726", message, where, help)
+
+    @property
+    def _remedy(self) -> str:
+        """What messages suggest for missing cells."""
+        return "drop" if self.window is None else "mean"
 
     def _without(self, column: ReadColumn) -> str:
         if self.features is not None:

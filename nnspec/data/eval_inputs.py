@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nnspec.data.files import shown
@@ -16,7 +16,7 @@ from nnspec.data.frames import is_frame
 from nnspec.data.given import given_data
 from nnspec.data.memory import as_array
 from nnspec.data.numpy_source import TARGETS, read_labels, read_samples
-from nnspec.data.predict_inputs import Wanted, array_inputs, read_inputs, read_table, table_inputs
+from nnspec.data.predict_inputs import Inputs, Wanted, array_inputs, read_inputs, read_table, table_inputs
 from nnspec.data.source import FileFault, Split
 from nnspec.engine._numpy import np
 
@@ -51,7 +51,7 @@ def read_given(data: Any, wanted: Wanted, targets: Targets) -> tuple[Split, tupl
     if isinstance(data, str):
         return _read_file(data, wanted, targets)
     if is_frame(data):
-        inputs, y = table_inputs(data, wanted), _of_frame(data, targets)
+        inputs, y = _with_targets(table_inputs(data, wanted), _of_frame(data, targets), wanted, "the table")
     else:
         pair = given_data(data).pair("train")
         if pair is None:
@@ -61,6 +61,19 @@ def read_given(data: Any, wanted: Wanted, targets: Targets) -> tuple[Split, tupl
     if len(y) != len(inputs.x):
         raise FileFault(f"the data has {len(inputs.x):,} samples and {len(y):,} targets")
     return Split(inputs.x, y), inputs.notes
+
+
+def _with_targets(inputs: Inputs, y: NDArray[Any], wanted: Wanted, name: str) -> tuple[Inputs, NDArray[Any]]:
+    """Return the samples that have targets, and these: of a time series, from the windows up to each of its rows and
+    the targets of all rows. Raises FileFault if there is none."""
+    windows = wanted.windows
+    if windows is None:
+        return inputs, y
+    rows = len(y)
+    y = windows.targets(y)
+    if not len(y):
+        raise FileFault(f"{name} has {rows:,} rows, and a window with its target takes {windows.span:,}")
+    return replace(inputs, x=inputs.x[:: windows.stride][: len(y)]), y
 
 
 def _of_frame(frame: Any, targets: Targets) -> NDArray[Any]:
@@ -76,7 +89,7 @@ def _read_file(path: str, wanted: Wanted, targets: Targets) -> tuple[Split, tupl
     if os.path.isdir(path):
         y = _classes([_class_of(name, path) for name in inputs.names], targets, shown(path))
     elif wanted.columns:
-        y = _of_table(path, targets, wanted)
+        inputs, y = _with_targets(inputs, _of_table(path, targets, wanted), wanted, shown(path))
     elif path.lower().endswith(".npz"):
         y = _of_arrays(path, targets)
     else:

@@ -22,6 +22,7 @@ from nnspec.data.numpy_source import read_samples
 from nnspec.data.several import joined_rows
 from nnspec.data.source import Column, Field, FileFault
 from nnspec.data.vocabulary import lines_of
+from nnspec.data.windows import Windows
 from nnspec.engine._numpy import np
 from nnspec.engine.part import FilePath
 
@@ -58,6 +59,13 @@ class Wanted:
     """How arrays hold samples, where that is another order of axes than `shape`'s."""
     inputs: tuple[Field, ...] = ()
     """The inputs by name, where a sample has several."""
+    windows: Windows | None = None
+    """How samples are cut from the rows of a time series."""
+
+    @property
+    def row(self) -> int:
+        """How many numbers a row of a table has."""
+        return prod(self.shape) if self.windows is None else self.shape[-1]
 
     @property
     def is_image(self) -> bool:
@@ -100,7 +108,7 @@ def read_inputs(path: str, wanted: Wanted, *, invert: bool = False) -> Inputs:
     elif lower.endswith(".txt") and len(wanted.columns) == 1 and wanted.columns[0].words:
         found = _lines(path, wanted.columns[0])
     elif lower.endswith((".csv", ".tsv", ".tab", ".txt", ".data")):
-        found = _fit(_table(path, wanted), path, wanted)
+        found = _windowed(_fit(_table(path, wanted), path, wanted), path, wanted)
     else:
         raise FileFault(
             f"{shown(path)} is of no known kind", help="known are images (.png, .jpg …), .csv, .tsv, .npz and .npy"
@@ -152,7 +160,8 @@ def table_inputs(table: Any, wanted: Wanted) -> Inputs:
     make = _features if wanted.columns else _numbers
     plain = Form(missing_words=wanted.form.missing_words)  # numbers of Python have a point
     notes = _filled(header, body, wanted, plain)
-    return _fit(Inputs(make("the table", header, body, wanted, plain), names, notes), "the table", wanted)
+    rows = _fit(Inputs(make("the table", header, body, wanted, plain), names, notes), "the table", wanted)
+    return _windowed(rows, "the table", wanted)
 
 
 def _cell(value: Any, text: bool) -> str:
@@ -179,6 +188,21 @@ def _fit(found: Inputs, name: str, wanted: Wanted) -> Inputs:
     return Inputs(x, found.names, (*found.notes, *(f"{name} {text}" for text in _unlike(x, wanted))))
 
 
+def _windowed(rows: Inputs, name: str, wanted: Wanted) -> Inputs:
+    """Cut rows of a time series into windows, one up to each row, named by the row that they predict. Raises FileFault
+    for too few rows, and for too many windows."""
+    windows = wanted.windows
+    if windows is None:
+        return rows
+    count = len(rows.x) - windows.reach + 1
+    if count < 1:
+        message = f"{shown(name)} has {len(rows.x):,} row{'s' * (len(rows.x) != 1)}"
+        raise FileFault(f"{message}, and the network predicts from the last {windows.reach:,}")
+    if count * prod(wanted.shape) > MOST_NUMBERS:
+        raise FileFault(f"the windows of {shown(name)} have more than {MOST_NUMBERS:,} numbers")
+    return Inputs(windows.latest(rows.x), tuple(windows.rows_of(rows.names)), rows.notes)
+
+
 def _unlike(x: NDArray[Any], wanted: Wanted) -> Iterator[str]:
     """Yield how the range of the numbers differs from that of the training data.
 
@@ -203,7 +227,7 @@ def _values(low: float, high: float) -> str:
 
 
 def _unlike_columns(x: NDArray[Any], wanted: Wanted) -> Iterator[str]:
-    start, noted = 0, 0
+    x, start, noted = x.reshape(-1, wanted.row), 0, 0
     for column in wanted.columns:
         width = column.width
         if column.texts is None and start < len(wanted.ranges):
@@ -303,7 +327,7 @@ def read_table(path: str, wanted: Wanted) -> tuple[list[str] | None, list[tuple[
 
 def _table(path: str, wanted: Wanted) -> Inputs:
     header, body, form = read_table(path, wanted)
-    if len(body) * prod(wanted.shape) > MOST_NUMBERS:
+    if len(body) * wanted.row > MOST_NUMBERS:
         raise FileFault(f"{shown(path)} has more than {MOST_NUMBERS:,} numbers")
     names = tuple(f"{shown(path)}:{line}" for line, _ in body)
     if wanted.columns:
@@ -341,7 +365,7 @@ def _features(
             f"{shown(path)} has no column `{in_words(missing[0])}`, which the network uses as a feature",
             help=f"its columns are {', '.join(f'`{in_words(name)}`' for name in header[:12])}",
         )
-    x = np.zeros((len(body), prod(wanted.shape)))
+    x = np.zeros((len(body), wanted.row))
     start = 0
     for column in wanted.columns:
         at = places[column.name]

@@ -35,6 +35,8 @@ class Row:
     columns: tuple[Field, ...]
     weighted: bool = False
     """Whether samples have weights."""
+    windows: bool = False
+    """Whether a sample is a window of a time series: a feature is then a column, with one scale for all places."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Scope:
 def row_of_samples(facts: Facts) -> Row:
     """Return a sample as a row of numbers."""
     whole = Field("", 0, facts.features, facts.shape, facts.tokens, axes=facts.axes)
-    return Row("sample", facts.inputs or (whole,), facts.columns, facts.weighted)
+    return Row("sample", facts.inputs or (whole,), facts.columns, facts.weighted, facts.windows is not None)
 
 
 def row_of_targets(facts: Facts) -> Row:
@@ -116,10 +118,7 @@ def _named(columns: Sequence[str | int], row: Row) -> Iterator[Field]:
 
 def _numbered(number: int, row: Row) -> Field:
     last = row.fields[-1].stop - 1
-    if len(row.fields) == 1 and len(row.fields[0].shape) > 1:
-        what = sample_in_words(row.fields[0].shape)
-        help = "to scale each channel on its own, use `per = channel`"
-        raise ScopeFault(f"`columns` are those of a row of features, but a {row.what} is {what}", help=help)
+    _refuse_several_axes(row)
     if not 0 <= number <= last:
         many = f"columns are numbered from 0 to {last}" if last else f"a {row.what} has a single number, column 0"
         raise ScopeFault(f"there is no column {number}: {many}")
@@ -132,18 +131,27 @@ def _called(word: str, row: Row) -> Field:
     known = {field.name: field for field in (*row.columns, *row.fields) if field.name}
     if word in known:
         return known[word]
+    _refuse_several_axes(row)
     if known:
         raise ScopeFault(f"there is no column `{word}` among the {row.what}s", word=word, known=tuple(known))
     help = "use its number, counted from 0: `columns = [0]`"
     raise ScopeFault(f"the columns of this data have no names, so there is no `{word}`", help=help)
 
 
+def _refuse_several_axes(row: Row) -> None:
+    if len(row.fields) == 1 and len(row.fields[0].shape) > 1:
+        what = sample_in_words(row.fields[0].shape)
+        help = f"to scale each {'column' if row.windows else 'channel'} on its own, use `per = channel`"
+        raise ScopeFault(f"`columns` are those of a row of features, but a {row.what} is {what}", help=help)
+
+
 def _per(rule: Scaler, fields: Sequence[Field], row: Row) -> str:
     """Return which numbers share a scale. Raises ScopeFault if there are no channels, or another number of groups."""
     if rule.sharing:
-        lacking = next((field for field in fields if not _groups(field, rule.sharing)), None)
+        sharing = "channel" if row.windows and rule.sharing == "feature" else rule.sharing
+        lacking = next((field for field in fields if not _groups(field, sharing)), None)
         if lacking is None:
-            return rule.sharing
+            return sharing
         what = f"`{lacking.name}` has" if lacking.name else f"the {row.what}s have"
         raise ScopeFault(f"{what} no channels", help="use `per = feature` or `per = all`")
     if not rule.sizes:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from nnspec.data.axes import Arrangement, usual_axes
 from nnspec.data.vocabulary import Alphabet, words_of
+from nnspec.data.windows import Windows
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Part
 from nnspec.errors import NnspecError
@@ -160,6 +161,8 @@ class Facts:
     """Whether a sample is a line of a text: id 0, its units, and 0 as the target of the last one."""
     predicts_next: bool = False
     """Whether the target of each place is the id at the next one, so that no place may see later ones."""
+    windows: Windows | None = None
+    """How samples are cut from the rows of a time series; None if they are not."""
 
     def __post_init__(self) -> None:
         """Fill in the usual axes where none are given. Raises ValueError for stored axes that are not among them."""
@@ -203,6 +206,16 @@ class Facts:
         """Return the same with each level of the target as a class."""
         target = () if self.one_hot or self.target == (1,) else self.target
         return replace(self, classes=len(self.levels), levels=(), one_hot=False, target=target)
+
+    @property
+    def overlap(self) -> int:
+        """How many samples after each one share rows of a time series with it."""
+        return 0 if self.windows is None else self.windows.overlap
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """The number of training samples, how many of them are given for validation, and the overlap."""
+        return self.train, self.validation, self.overlap
 
     @property
     def features(self) -> int:
@@ -257,6 +270,13 @@ class Column:
         return self.words or (1 if self.texts is None or self.ids else len(self.texts))
 
     @property
+    def features(self) -> list[str]:
+        """What these features are called."""
+        if self.words:
+            return [f"{self.name}[{place}]" for place in range(self.words)]
+        return [self.name] if self.texts is None or self.ids else [f"{self.name}={text}" for text in self.texts]
+
+    @property
     def tokens(self) -> int:
         """How many ids there are; 0 for numbers."""
         known = len(self.texts or ())
@@ -282,12 +302,6 @@ def fields_of(columns: Iterable[tuple[str, int]]) -> tuple[Field, ...]:
         Field(name, stop - width, stop, () if width == 1 else (width,))
         for (name, width), stop in zip(named, stops, strict=True)
     )
-
-
-def _features_of(column: Column) -> list[str]:
-    if column.words:
-        return [f"{column.name}[{place}]" for place in range(column.words)]
-    return [column.name] if column.texts is None or column.ids else [f"{column.name}={text}" for text in column.texts]
 
 
 def class_name(label: int, names: Sequence[str], alphabet: Alphabet | None) -> str:
@@ -346,7 +360,7 @@ class Dataset:
     @property
     def feature_names(self) -> tuple[str, ...]:
         """What the features are called, in order, where the data says so: `size`, and of a text `kind=cat`."""
-        return tuple(name for column in self.columns for name in _features_of(column))
+        return tuple(name for column in self.columns for name in column.features)
 
     def __post_init__(self) -> None:
         """Raise DataError for a label, an id or a weight out of range: all later code trusts them."""

@@ -114,8 +114,11 @@ def certificate_of(
     for name, array in arrays.items():
         digest.update(f"{name}:{array.dtype.name}:{array.shape}:".encode())
         digest.update(array.tobytes())
-    preparation = []
-    if use.columns:
+    preparation, windows = [], len(use.shape) > 1
+    if use.columns and windows:
+        names = ", ".join(name for column in use.columns for name in column.features)
+        preparation.append(f"a sample is {use.shape[0]:,} rows of a table, and the numbers of a row are {names}")
+    elif use.columns:
         preparation.append("columns of text become one number for each text, 1 for its own and 0 for the others")
     if use.divisor != 1:
         preparation.append(f"stored numbers are divided by {use.divisor:g}")
@@ -136,7 +139,7 @@ def certificate_of(
         weights_sha256=digest.hexdigest(),
         nnspec=__version__,
         classes=use.class_names,
-        columns=use.columns,
+        columns=() if windows else use.columns,
         preparation=tuple(preparation),
         targets=use.target_names,
         tolerance=TOLERANCE,

@@ -195,7 +195,7 @@ def program_of(predictor: Predictor) -> Program:
         probabilities=probabilities,
         dtype=predictor.experiment.dtype,
         classes=predictor.classes,
-        columns=predictor.wanted.columns,
+        columns=building.columns,
         class_names=predictor.class_names,
         alphabet=predictor.alphabet,
         tokens=predictor.wanted.tokens,
@@ -210,9 +210,11 @@ class _Building:
         self._dtype = predictor.experiment.dtype
         self.ops: list[Op] = []
         wanted = predictor.wanted
+        self.columns = wanted.columns if wanted.windows is None else ()
+        """The columns of a table with a sample per row."""
         dtype = self._dtype if predictor.scaling is None else prepared_in(predictor.experiment)
-        if wanted.columns:
-            self.input = Value("the input", (len(wanted.columns),), "float64")
+        if self.columns:
+            self.input = Value("the input", (len(self.columns),), "float64")
         elif wanted.tokens:
             self.input = Value("the input", wanted.shape, "int64")
         else:
@@ -238,8 +240,8 @@ class _Building:
         """Turn samples as they are stored into what enters the first layer."""
         predictor, wanted, x = self._predictor, self._predictor.wanted, self.input
         entry = self._experiment.layers[0].incoming
-        if wanted.columns:
-            columns = [(column.texts, column.mean) for column in wanted.columns]
+        if self.columns:
+            columns = [(column.texts, column.mean) for column in self.columns]
             arguments: dict[str, Any] = {"columns": columns, "missing": any(mean is not None for _, mean in columns)}
             x = self._emit("columns", [x], "the features", (prod(wanted.shape),), "float64", arguments=arguments)
         elif wanted.arrangement is not None and wanted.arrangement.stored:

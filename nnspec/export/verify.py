@@ -122,7 +122,7 @@ def random_samples(program: Program, predictor: Predictor, count: int, rng: Any)
     lows, highs = np.array(wanted.ranges).T
     if lows.size == prod(program.input.shape):
         lows, highs = lows.reshape(program.input.shape), highs.reshape(program.input.shape)
-    else:
+    elif wanted.windows is None:  # otherwise one for each column
         lows, highs = lows.min(), highs.max()
     return rng.uniform(lows, highs, shape).astype(program.input.dtype)
 

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +235,9 @@ def _fact(record: Mapping[str, Any]) -> Facts:
     sizes = (*facts.shape, *facts.target, facts.train)
     if min(sizes) < 1 or facts.test < 0 or not 0 <= facts.validation < facts.train or not 0 <= facts.tokens < 2**31:
         raise ValueError("the facts of its data are impossible")
+    windows = facts.windows
+    if windows is not None and (len(facts.shape) != 2 or facts.shape[0] != windows.length or min(astuple(windows)) < 1):
+        raise ValueError("the windows of its data are impossible")
     if facts.stored not in ITEMSIZE:
         raise ValueError(f"its data cannot be stored as {facts.stored[:40]!a}")
     return facts

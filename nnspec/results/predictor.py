@@ -213,6 +213,7 @@ def wanted_of(experiment: Experiment, data: DataUse) -> Wanted:
         divisor=data.divisor,
         tokens=experiment.facts.tokens,
         inputs=experiment.facts.inputs,
+        windows=experiment.facts.windows,
         form=getattr(experiment.data[0].source, "form", Form()),
         columns=data.columns,
         target_names=data.target_names,

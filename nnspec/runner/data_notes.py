@@ -40,7 +40,7 @@ def remarks(program: Program, datasets: Mapping[str, Dataset]) -> tuple[str, ...
 
 
 def _of_split(experiment: Experiment, dataset: Dataset) -> Iterator[str]:
-    trained, held_out = divide(experiment.train, experiment.seed, dataset.train.y, dataset.facts.validation)
+    trained, held_out = divide(experiment.train, experiment.seed, dataset.train.y, *dataset.facts.counts[1:])
     if experiment.classes is not None and not experiment.target:
         train, source = experiment.train, experiment.data[0].source
         drawn = not isinstance(train.validation, Validation) or train.validation.draws

@@ -135,7 +135,7 @@ def _learns(experiment: Experiment) -> bool:
 
 def _trained(experiment: Experiment, dataset: Dataset) -> NDArray[Any]:
     """Return the samples that are trained on."""
-    return divide(experiment.train, experiment.seed, dataset.train.y, dataset.facts.validation)[0]
+    return divide(experiment.train, experiment.seed, dataset.train.y, *dataset.facts.counts[1:])[0]
 
 
 def _effort(experiment: Experiment, samples: int) -> list[float]:

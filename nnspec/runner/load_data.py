@@ -144,7 +144,7 @@ def _teach_the_loss(experiment: Experiment, dataset: Dataset) -> None:
     if loss.learns(experiment.outputs):
         for number in range(experiment.train.trainings):
             one = experiment.training(number)
-            trained, _ = divide(one.train, one.seed, dataset.train.y, dataset.facts.validation)
+            trained, _ = divide(one.train, one.seed, dataset.train.y, *dataset.facts.counts[1:])
             learned_by_loss(loss, one, dataset, trained)
 
 
@@ -158,7 +158,7 @@ def _weights(experiment: Experiment, dataset: Dataset) -> Iterator[tuple[str, ND
     if train is not None:
         for number in range(experiment.train.trainings):
             one = experiment.training(number)
-            trained, held_out = divide(one.train, one.seed, dataset.train.y, dataset.facts.validation)
+            trained, held_out = divide(one.train, one.seed, dataset.train.y, *dataset.facts.counts[1:])
             yield "training", train[trained]
             yield "validation", train[held_out]
     if test is not None:
@@ -212,7 +212,8 @@ def _ranges(dataset: Dataset) -> tuple[tuple[float, float], ...]:
         return ()
     if not dataset.columns:
         return ((float(x.min()), float(x.max())),)
-    return tuple(zip(x.min(axis=0).tolist(), x.max(axis=0).tolist(), strict=True))
+    low, high = (each.reshape(-1, dataset.facts.shape[-1]) for each in (x.min(axis=0), x.max(axis=0)))
+    return tuple(zip(low.min(axis=0).tolist(), high.max(axis=0).tolist(), strict=True))
 
 
 def _border(dataset: Dataset) -> float | None:

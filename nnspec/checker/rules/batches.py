@@ -16,7 +16,7 @@ from nnspec.diagnostics import Diagnostic, Note
 def drop_last_leaves_nothing(draft: Draft, train: TrainSettings, data: tuple[Choice, ...]) -> Iterator[Diagnostic]:
     """`drop_last` with a batch that is larger than the training set."""
     facts = min((choice.facts for choice in data), key=lambda each: each.train)
-    smallest = facts.train - train.held_out(facts.train, facts.validation)
+    smallest = train.trained_on_least(*facts.counts)
     if train.drop_last and train.batch > smallest:
         values = draft.settings.values
         given = values.get("train.batch") or values["train.drop_last"]
@@ -43,8 +43,8 @@ def large_batch(experiment: Experiment) -> Iterator[Diagnostic]:
 def batch_of_one(experiment: Experiment) -> Iterator[Diagnostic]:
     """Batches of one sample, where a layer needs the variance of each feature over the batch."""
     train = experiment.train
-    sizes = [(choice.facts.train, choice.facts.validation) for choice in experiment.data]
-    trained = sorted({count for each in sizes for count in (each[0] - train.held_out(*each), train.trained_on(*each))})
+    sizes = [choice.facts.counts for choice in experiment.data]
+    trained = sorted({count for each in sizes for count in (train.trained_on_least(*each), train.trained_on(*each))})
     always = any(min(train.batch, count) == 1 for count in trained)
     ragged = [count for count in trained if count % train.batch == 1 and not train.drop_last]
     if not always and not ragged:

@@ -10,12 +10,12 @@ from nnspec.checker.recovery import Recovery
 from nnspec.checker.rules.registry import advice, rule
 from nnspec.checker.vocabulary import meant
 from nnspec.data.scopes import ScopeFault, row_of_samples, row_of_targets, scopes
-from nnspec.diagnostics import Diagnostic, Edit, Fix, Span
+from nnspec.diagnostics import Diagnostic, Edit, Fix, Note, Span
 from nnspec.engine.augmentations import Mixing
 from nnspec.engine.layers.contract import ShapeError
 from nnspec.engine.losses import Loss
 from nnspec.engine.part import Range
-from nnspec.engine.validation import Last, Validation
+from nnspec.engine.validation import Given, Last, Validation
 from nnspec.errors import some_of
 from nnspec.text import quoted
 
@@ -123,6 +123,22 @@ def scaled_columns(draft: Draft, train: TrainSettings, data: Data) -> Iterator[D
             else:
                 fix = Fix(f"write `{quoted(near)}`", (Edit(place, quoted(near)),)) if at >= 0 else None
                 yield Diagnostic("NN201", str(fault), place, help=f"did you mean `{near}`?", fix=fix)
+
+
+@rule("NN302")
+def random_windows(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Diagnostic]:
+    """Random validation samples among windows that share rows."""
+    span, held_out = _span(draft, "validation"), train.validation
+    drawn = bool(held_out) and not isinstance(held_out, (Last, Given))
+    shared = next((choice for choice in data if choice.facts.overlap), None)
+    if span is None or not drawn or shared is None:
+        return
+    message = "random validation samples would share rows with training samples, since windows overlap"
+    share = held_out if isinstance(held_out, float) else 0.2
+    note = Note(shared.value.origin.span, "the windows")
+    fix = Fix(f"write `last({share:g})`", (Edit(span, f"last({share:g})"),))
+    help = f"hold out the last ones: `validation = last({share:g})`"
+    yield Diagnostic("NN302", message, span, help=help, fix=fix, notes=(note,))
 
 
 @rule("NN302")

@@ -45,6 +45,8 @@ def carried_over_gaps(
         reason = "its samples do not continue one another in the order of the data"
         message = f"`carry_state` cannot be used with `{apart.value.name}`: {reason}"
         help = next((f"remove `{name}`" for name in ("stride",) if name in apart.value.arguments), "")
+        if apart.facts.windows is not None:
+            help = f"write `stride={apart.facts.windows.length}` there, so that each window begins where one ends"
         if apart.facts.shuffled:
             help = f"keep their order with `shuffle = false` in `{apart.value.name}`"
         note = Note(apart.value.origin.span, "the data")
@@ -60,7 +62,7 @@ def carried_over_gaps(
     if held_out is not None and train.validation and not isinstance(train.validation, (Last, Given)):
         message = "random validation samples would leave gaps in the sequences that `carry_state` continues"
         yield Diagnostic("NN302", message, held_out.value.span, help="write `validation = last(0.1)`")
-    samples = min(train.trained_on(choice.facts.train, choice.facts.validation) for choice in data)
+    samples = min(train.trained_on(*choice.facts.counts) for choice in data)
     if samples <= train.batch:
         message = f"`carry_state` has no effect: {samples:,} training samples fit into one batch of {train.batch:,}"
         span = values["train.batch"].value.span if "train.batch" in values else given.value.span

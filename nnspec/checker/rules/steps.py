@@ -55,7 +55,7 @@ def changing_loss(experiment: Experiment) -> Iterator[Diagnostic]:
         return
     nodes = (node for layer in experiment.layers for node in layer.walk())
     noisy = next((n for n in nodes if n.value.part.family == "noise" or n.arguments().get("dropout")), None)
-    samples = max(train.trained_on(choice.facts.train, choice.facts.validation) for choice in experiment.data)
+    samples = max(train.trained_on(*choice.facts.counts) for choice in experiment.data)
     span, name = optimizer.origin.span, optimizer.name
     if train.batch < samples:
         origin = experiment.origins.get("train.batch")
