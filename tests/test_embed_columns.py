@@ -79,7 +79,11 @@ def test_numbers_are_ids_by_their_texts_and_missing_ones_are_unknown(tmp_path: P
         ({"embed": ("usr",)}, "embed", "has no column `usr`"),
         ({"embed": ("user", "user")}, "embed", "`embed` names a column twice"),
         ({"embed": ("stars",)}, "embed", "`embed` names `stars`, which is a target"),
-        ({"embed": ("user",), "features": ("age",)}, "embed", "`embed` names `user`, which is no feature"),
+        (
+            {"embed": ("user",), "features": ("age",)},
+            "embed",
+            "`embed` names `user`, which is not among the `features`",
+        ),
         ({"embed": ("user",), "words": "user"}, "words", "`words` names `user`, which is read as words"),
     ],
 )

@@ -269,7 +269,7 @@ def test_gradients_and_training_are_those_of_pytorch(case: dict[str, Any]) -> No
 
 
 FAULTS = {
-    "an unknown name": ("Linear(9); from(code); Linear(10)", "NN201", "code", "no layer or input `code`"),
+    "an unknown name": ("Linear(9); from(code); Linear(10)", "NN201", "code", "no layer or input called `code`"),
     "a misspelt name": (
         "code: Linear(9); Tanh; add { p { }; q { from(cod) } }; Linear(10)",
         "NN201",
@@ -308,6 +308,21 @@ FAULTS = {
         "branch `q` outputs 9 features",
     ),
     "the same of a layer below": ("same(b); Linear(9); b: Linear(10)", "NN203", "b", "further down"),
+    "a name of another branch": (
+        "add { p { t: Linear(10) }; q { same(t) } }",
+        "NN201",
+        "t",
+        "did you mean `add1.p.t`?",
+    ),
+    "the weight of nothing": ("Linear(9); transposed(h); Linear(10)", "NN201", "h", "it can use `Linear1`"),
+    "a name for a list": (
+        "h: Linear(9); from(h); Tanh; add { p { }; q { from(code) } }; k: Linear(10)",
+        "NN201",
+        "code",
+        "it can read `input`, `h`, `Tanh1`",
+    ),
+    "the same of an input": ("Linear(10); same(input)", "NN201", "input", "no layer above called `input`"),
+    "a layer above with a fault": ("h: Linear(9, bais=true); from(h); Linear(10)", "NN202", "bais", "did you mean"),
     "the same of nothing": ("Linear(9); same(h); Linear(10)", "NN201", "h", "no layer"),
     "other sizes": (
         "h: Linear(9); Linear(8); same(h); Linear(10)",

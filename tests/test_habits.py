@@ -84,7 +84,33 @@ ADVISED = {
     ),
     "number for a rule": (base(more="train.early_stop = 5"), "there is `patience(…)`"),
     "colon in a section": (base(more="train { epochs: 3 }"), "write `epochs = 3`"),
-    "no layer by another's name": (base("    ReLU\n", "    CELU\n"), None),
+    "a list of one": (base("    ReLU\n", "    ReLU\n    Reshape(16)\n"), "write a list: `[16]`"),
+    "a list without brackets": (base("    ReLU\n", "    Reshape(4, 4)\n"), "write them as a list: `Reshape([4, 4])`"),
+    "Keras's wrapper": (
+        base("    ReLU\n", "    Bidirectional(LSTM(3))\n"),
+        "it is an argument of the layer: `LSTM(32, bidirectional=true)`",
+    ),
+    "a function that joins": (
+        base("    ReLU\n", "    h: ReLU\n    Concatenate(h)\n"),
+        "it is a section: `concat { a { } b { from(h) } }`",
+    ),
+    "two values read at once": (
+        base("    ReLU\n", "    h: ReLU\n    from(h, input)\n"),
+        "to read several values, join them: `concat { a { from(h) } b { from(input) } }`",
+    ),
+    "an augmentation as a layer": (
+        base("    ReLU\n", "    RandomCrop(4)\n    ReLU\n"),
+        "it is an augmentation: `train.augment = [crop(…)]`",
+    ),
+    "folds": (base(more="train.validation = 5\n"), "write 5 % as 0.05, or `folds(5)` for cross-validation"),
+    "a plural in quotes": (
+        base("16", '16, init=he_normal(mode="fan_ins")'),
+        "did you mean `fan_in`?",
+    ),
+    "iterations of Caffe": (
+        base(more="train.max_iter = 5\n"),
+        "`train.epochs` counts passes over the data, and `train.steps` batches, as Caffe's `max_iter`",
+    ),
     "no optimizer by another's name": (base("SGD(lr=0.1)", "Adafactor"), None),
     "Nesterov's momentum": (base("SGD(lr=0.1)", "SGD(nesterov=true)"), "`Nesterov` is a separate optimizer"),
     "AMSGrad": (base("SGD(lr=0.1)", "Adam(amsgrad=true)"), "`AMSGrad` is a separate optimizer"),

@@ -189,8 +189,8 @@ def test_it_follows_branches_and_values_read_by_name() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("ReLU", "Conv2D(incoming.features, 3)", "`incoming` has no `features` here, where 4×26×26 arrives"),
-        ("3)\n", "incoming.chanels)\n", "`incoming` has no `chanels` here, where 784 arrives"),
+        ("ReLU", "Conv2D(incoming.features, 3)", "`incoming` has no `features` here, where its shape is 4×26×26"),
+        ("3)\n", "incoming.chanels)\n", "`incoming` has no `chanels` here, where its shape is 784"),
         ("SGD", "SGD(lr=incoming.features)", "`incoming` is only known in a model"),
         ("SGD", "SGD\nlet incoming = 3", "a `let` cannot be called `incoming`: that name is reserved"),
     ],

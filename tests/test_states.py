@@ -100,19 +100,22 @@ def test_a_layer_alone_takes_the_state_as_an_argument() -> None:
 
 
 FAULTS = {
-    "units": ("e: GRU(3); from(input); GRU(4, state=e)", "has 4 numbers, but the value is a sequence of 5×3"),
+    "units": ("e: GRU(3); from(input); GRU(4, state=e)", "has 4 numbers, but this is a sequence of 5×3"),
     "directions": ("e: GRU(4); from(input); GRU(4, bidirectional=true, state=e)", "has 8 numbers"),
-    "no cell": ("e: LSTM(4); from(input); LSTM(4, state=e)", "has 8 numbers, 4 of hidden and 4 of cells, but"),
+    "no cell": ("e: LSTM(4); from(input); LSTM(4, state=e)", "has 8 numbers, 4 for h and 4 for c, but"),
     "a row": (
         "e: GRU(4, return_sequences=false); from(input); Linear(4); MultiHeadAttention(2, context=e)",
-        "rows of 4",
+        "name a whole sequence",
     ),
     "a width": (
         "e: GRU(3); from(input); Linear(4); MultiHeadAttention(2, context=e)",
-        "needs a context with rows of 4",
+        "needs a context with 4 features per place",
     ),
     "causal": ("e: GRU(4); from(input); Linear(4); MultiHeadAttention(2, context=e, causal=true)", "does not apply"),
-    "no such layer": ("e: LSTM(4); from(input); LSTM(4, state=f)", "no layer or input `f`"),
+    "no such layer": (
+        "e: LSTM(4); from(input); LSTM(4, state=f)",
+        "no layer or input called `f` it can read `input`, `e`",
+    ),
 }
 
 

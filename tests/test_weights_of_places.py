@@ -107,8 +107,8 @@ def test_whole_samples_without_padding_or_labels_of_samples_are_not_weighted(tmp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"padding": 0}, "`padding` names an id, and these samples are no ids"),
-        ({"ids": 20, "padding": 20}, "`padding` is none of 20 ids"),
+        ({"padding": 0}, "`padding` names an id, but samples are not ids"),
+        ({"ids": 20, "padding": 20}, "`padding` must be an id, from 0 to 19"),
     ],
 )
 def test_padding_is_one_of_the_ids(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:

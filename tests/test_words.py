@@ -140,8 +140,8 @@ def test_lines_of_words(tale: Path) -> None:
     [
         ("vocabulary=50", "`vocabulary` is for words"),
         ("sample=line, stride=2", "`stride` is for windows"),
-        ("seed=1", "`shuffle` and `seed` are for lines"),
-        ("shuffle=false", "`shuffle` and `seed` are for lines"),
+        ("seed=1", "`shuffle` and `seed` are for `sample=line`"),
+        ("shuffle=false", "`shuffle` and `seed` are for `sample=line`"),
     ],
 )
 def test_arguments_that_exclude_each_other(names: Path, arguments: str, message: str) -> None:

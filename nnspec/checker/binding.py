@@ -9,6 +9,7 @@ from nnspec.checker.findings import Findings
 from nnspec.checker.program import Origin
 from nnspec.checker.vocabulary import other_names, parts
 from nnspec.diagnostics import Note, Span
+from nnspec.engine.layers.wiring import From
 from nnspec.engine.part import Signature
 from nnspec.syntax import tree
 
@@ -121,12 +122,22 @@ def _too_many(
     findings: Findings,
 ) -> None:
     most = len([a for a in signature if not a.keyword_only and a.name not in keywords])
+    numbers = [a.value.value for a in positional if isinstance(a.value, tree.Constant)]
+    first = next((a for a in signature if a.name not in keywords), None)
+    help = f"{_by_name(signature, positional[most:], keywords)}{title}({signature})"
+    if first is not None and len(numbers) == len(positional) and first.type_problem(numbers) is None:
+        help = f"write them as a list: `{title}([{', '.join(a.span.text for a in positional)}])`"
+    elif title == From.spec_name:
+        branches = " ".join(
+            f"{letter} {{ from({a.span.text}) }}" for letter, a in zip("abcd", positional, strict=False)
+        )
+        help = f"to read several values, join them: `concat {{ {branches} }}`"
     findings.error(
         "NN303",
         f"`{title}` takes {most or 'no'} positional argument{'' if most == 1 else 's'}, "
         f"but {len(positional)} {'was' if len(positional) == 1 else 'were'} given",
         positional[most].span.to(positional[-1].span),
-        help=f"{_by_name(signature, positional[most:], keywords)}{title}({signature})",
+        help=help,
     )
 
 

@@ -19,6 +19,7 @@ from nnspec.checker.usage import Usage
 from nnspec.checker.vocabulary import (
     FIGURES_ELSEWHERE,
     LITERALS,
+    NOT_NEEDED,
     Suggestion,
     figures,
     options,
@@ -221,7 +222,7 @@ class Evaluator:
             same = other_names({name: part.also for name, part in known.items()}).get(word)
             if same and arguments:  # report mistakes in its arguments too
                 self.bind(known[same], name.span, expression.span, arguments, via, {}, 0)
-            return self._no_part(word, kind, name.span)
+            return self._no_part(word, kind, name.span, _as_branches(arguments))
         return self.bind(known[word], name.span, expression.span, arguments, via, changes or {}, 0)
 
     def _named_part(
@@ -323,7 +324,7 @@ class Evaluator:
         shape = "×".join(map(str, arriving.shape)) or "one id"
         return self.findings.error(
             "NN201",
-            f"`incoming` has no `{name.text}` here, where {shape} arrives",
+            f"`incoming` has no `{name.text}` here, where its shape is {shape}",
             name.span,
             **self.findings.respell(name.span, [*facts, *_EXTENTS], otherwise=f"it has {', '.join(facts)}"),
         )
@@ -347,12 +348,12 @@ class Evaluator:
             otherwise = f"a learning rate is a number or a schedule: {otherwise}"
         return self.findings.error("NN201", message, path.span, **respelt_part(path.span, found, others, otherwise))
 
-    def _no_part(self, word: str, kind: str, span: Span) -> Unknown:
+    def _no_part(self, word: str, kind: str, span: Span, branches: str) -> Unknown:
         if word in parts():
             other = parts()[word].kind
             message = f"expected {article(kind)}, but `{word}` is {article(other)}"
             alike = next((name for name in parts(kind) if name.lower() == word.lower()), None)
-            help = f"it is a section: `{word} {{ … }}`" if other == "composition" and kind == "layer" else ""
+            help = f"it is a section: `{word} {{ {branches} }}`" if other == "composition" and kind == "layer" else ""
             return self.findings.error("NN305", message, span, **respelt(span, alike, otherwise=help))
         if word in self.blocks:
             return self.findings.error("NN305", f"expected {article(kind)}, but `{word}` is a block", span)
@@ -362,6 +363,8 @@ class Evaluator:
         found = self.findings.nearest(word, names, others)
         if self.recovery.excuses(word, found):
             return UNKNOWN
+        if kind == "layer" and found is None and (elsewhere := _elsewhere(word, branches)):
+            return self.findings.error("NN201", f"unknown {kind} `{word}`", span, help=elsewhere)
         return self.findings.error(
             "NN201", f"unknown {kind} `{word}`", span, **respelt_part(span, found, others, one_of(names, kind, word))
         )
@@ -416,7 +419,7 @@ class Evaluator:
         if not complete:
             for argument in arguments:  # report mistakes in values of unknown arguments too
                 stray = argument.name is not None and signature.get(argument.name.text) is None
-                if stray and _word(argument.value) not in figures():
+                if stray and not isinstance(argument.value, tree.Reference):
                     self.value(argument.value)
         for word in given.keys() & (changes or {}).keys():  # and in overridden values
             self._bound(signature, word, given[word], depth)
@@ -655,6 +658,25 @@ class Evaluator:
 def _made(item: object, kinds: tuple[str, ...]) -> object:
     """Build a part of these kinds; return anything else unchanged."""
     return item.make() if isinstance(item, PartValue) and item.part.kind in kinds else item
+
+
+def _elsewhere(word: str, branches: str) -> str:
+    """Say where something belongs that is a layer in other frameworks: `Concatenate`, `RandomCrop`."""
+    for kind, text in (("composition", f"it is a section: `NAME {{ {branches} }}`"),
+                       ("augmentation", "it is an augmentation: `train.augment = [NAME(…)]`")):  # fmt: skip
+        name = other_names({name: part.also for name, part in parts(kind).items()}).get(word)
+        if name is not None and word not in NOT_NEEDED:
+            chain = getattr(parts(kind)[name], "own_chain", "")
+            return text.replace("NAME", name).replace(branches, "…" if chain else branches)
+    return ""
+
+
+def _as_branches(arguments: Sequence[tree.Argument]) -> str:
+    """Return branches that read the values named as arguments: `a { from(h1) } b { from(h2) }`."""
+    names = [a.value.path.text for a in arguments if isinstance(a.value, tree.Reference) and a.name is None]
+    letters = "abcd" if len(names) > 1 else "b"
+    branches = [f"{letter} {{ from({name}) }}" for letter, name in zip(letters, names, strict=False)]
+    return " ".join(branches if len(names) != 1 else ["a { }", *branches]) or "…"
 
 
 def _word(expression: tree.Expression) -> str:

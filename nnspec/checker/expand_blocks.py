@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Unpack
 
 from nnspec.checker.binding import Given, assign, needed, take
@@ -27,7 +28,7 @@ from nnspec.checker.model_items import (
     span_of,
 )
 from nnspec.checker.program import INPUT, Bound, Origin, PartValue, Use
-from nnspec.checker.vocabulary import Suggestion, parts
+from nnspec.checker.vocabulary import Suggestion, parts, respelt
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
@@ -44,6 +45,7 @@ MAX_DEPTH = 50
 """The maximum nesting depth of blocks and compositions."""
 
 _LAYER = 16  # steps for placing a layer
+_SHORT = 40  # characters of an item that is repeated in a message
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class _Expansion:
         """The layer whose output each finished layer, use of a block or composition has; "" after an error."""
         self.made: dict[str, tuple[Placed | None, ...]] = {}
         """The layers of each finished layer, use of a block or composition."""
-        self.missing: list[tuple[str, Read]] = []
+        self.missing: list[_Missing] = []
         """The values read under names that no layer above has, with the prefix of the layer that reads each."""
         self.reached: set[str] = set()
         """The names in `changes` that belong to a layer or a block."""
@@ -270,7 +272,8 @@ class _Expansion:
                 copied = first is not None and not more and first.owners and layer.part is Transposed
                 found.append(first.owners[0] if copied and first is not None else name)
             elif not self.brief:
-                self.missing.append((place.prefix, Read(argument, bound.value, bound.origin.span, is_layer=False)))
+                read = Read(argument, bound.value, bound.origin.span, is_layer=False)
+                self.missing.append(self._not_above(place, read, of_layers=True))
         return tuple(found)
 
     def _reads(self, layer: PartValue[Layer], place: Place) -> tuple[Read, ...]:
@@ -283,7 +286,7 @@ class _Expansion:
             name = next((name for name in _scoped(place.prefix, bound.value) if name in self.values), None)
             if name is None:
                 found.append(Read(argument, bound.value, bound.origin.span, is_layer=False))
-                self.missing.append((place.prefix, found[-1]))
+                self.missing.append(self._not_above(place, found[-1]))
             else:
                 self.good = self.good and bool(self.values[name])
                 found.append(Read(argument, self.values[name], bound.origin.span))
@@ -397,29 +400,48 @@ class _Expansion:
                 help = f"did you mean `{found}`?" if found else f"its layers are {some(known)}" if known else ""
                 self.findings.error("NN201", f"the model has no layer `{name}`", change.name, help=help)
 
+    def _not_above(self, place: Place, read: Read, *, of_layers: bool = False) -> _Missing:
+        return _Missing(place.prefix, read, of_layers, len(self.values), len(self.names))
+
     def report_missing(self) -> None:
         """Report values that are read by names which no layer above and no input has."""
         data = self.evaluator.data
         inputs = [INPUT] if not data or not data[0].facts.inputs else [field.name for field in data[0].facts.inputs]
-        for prefix, read in self.missing if data is not None and not self.unplaced else ():
-            if read.value in inputs:
+        for absent in self.missing if data is not None and not self.unplaced else ():
+            prefix, read = absent.prefix, absent.read
+            if read.value in inputs and not absent.of_layers:
                 continue
             self.good = False
             known = next((name for name in _scoped(prefix, read.value) if name in self.names), None)
             if known is None:
-                visible = [*self.values, *inputs]
-                close = self.findings.nearest(read.value, visible) if self.findings.compares else None
-                help = f"did you mean `{close}`?" if close else f"it can read {some(visible)}"
-                self._error("NN201", f"the model has no layer or input `{read.value}`", read.span, help=help)
+                self._report_unknown(absent, inputs)
             elif prefix.startswith(f"{known}."):
                 message = f"`{known}` is not finished here, so its output cannot be read"
                 self._error("NN203", message, read.span, notes=(Note(self.names[known], "begins here"),))
             elif f"{known}1" in self.names:
                 help = f"for example, `{known}1`"
                 self._error("NN203", f"`{known}` is repeated; name one of its copies", read.span, help=help)
-            else:
-                message = f"`{known}` is computed further down, so its output cannot be read here"
+            elif list(self.names).index(known) >= absent.names:
+                message = f"`{known}` is further down, so it cannot be used here"
                 self._error("NN203", message, read.span, notes=(Note(self.names[known], "named here"),))
+
+    def _report_unknown(self, absent: _Missing, inputs: Sequence[str]) -> None:
+        """Report a name that no layer and no input has, and suggest one of those above."""
+        word, span = absent.read.value, absent.read.span
+        above = [name for name in islice(self.values, absent.values) if not self._only_continues(name)]
+        visible = above if absent.of_layers else [*inputs, *above]
+        inner = next((name for name in above if name.endswith(f".{word}")), None)
+        close = inner or (self.findings.nearest(word, visible) if self.findings.compares else None)
+        known = some(sorted(visible, key=_is_numbered))
+        verb = "use" if absent.of_layers else "read"
+        more = respelt(span, close, otherwise=f"it can {verb} {known}" if visible else "")
+        what = "layer above" if absent.of_layers else "layer or input"
+        self._error("NN201", f"the model has no {what} called `{word}`", span, **more)
+
+    def _only_continues(self, name: str) -> bool:
+        """Whether a name is that of a `from`, which has no value of its own."""
+        made = self.made.get(name, ())
+        return len(made) == 1 and made[0] is not None and made[0].value.part is From
 
     # Blocks
 
@@ -588,7 +610,8 @@ class _Expansion:
                 if isinstance(other, tree.Section) and not other.keyword.text:
                     self.good = False
                     continue
-                help = "write each branch as a section: `a { Linear(64) }`"
+                body = other.value.span.text if isinstance(other, tree.Element) else "Linear(64)"
+                help = f"write each branch as a section: `a {{ {body if len(body) <= _SHORT else '…'} }}`"
                 self._error("NN203", f"`{item.keyword.text}` can only contain branches", span_of(other), help=help)
                 break  # one report is enough for layers written in place of branches
         firsts: dict[str, Span] = {}
@@ -614,6 +637,27 @@ def _owners_of_copy(original: Placed) -> tuple[str, ...]:
     """Return the owners of a layer that repeats another one: the first of those that share their parameters."""
     is_copy = len(original.owners) > (original.value.part is Transposed)
     return original.owners if is_copy else (original.name, *original.owners)
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """A name that no layer above has."""
+
+    prefix: str
+    """The place that reads it."""
+    read: Read
+    of_layers: bool
+    """Whether it must be that of a layer, whose parameters are used again, and not that of an input."""
+    values: int
+    """The number of values computed above."""
+    names: int
+    """The number of names above, including those of layers that could not be placed."""
+
+
+def _is_numbered(name: str) -> bool:
+    """Whether a layer has no label of its own: `concat1.Linear2`."""
+    last = name.rpartition(".")[2]
+    return last[:1].isupper() and last[-1:].isdigit()
 
 
 def _scoped(prefix: str, name: str) -> Iterator[str]:

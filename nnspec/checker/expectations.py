@@ -321,6 +321,7 @@ class _Resolver:
 
     def _unknown(self, word: str, span: Span) -> None:
         found = self.findings.nearest(word, [*figures(), *self.evaluator.lets], FIGURES_ELSEWHERE)
+        found = found or next((figure for figure in figures() if figure == f"{word}_loss"), None)
         if not self.recovery.excuses(word, found):
             more = respelt(span, found, FIGURES_ELSEWHERE, f"the figures are {', '.join(f'`{f}`' for f in figures())}")
             self.findings.error("NN602", f"unknown figure `{word}`", span, **more)

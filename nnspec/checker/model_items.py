@@ -10,7 +10,7 @@ from nnspec.checker.evaluator import Evaluator, called
 from nnspec.checker.findings import Findings
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS
 from nnspec.checker.program import PartValue, Use
-from nnspec.checker.vocabulary import SETTINGS, TRAIN, Suggestion, parts
+from nnspec.checker.vocabulary import SETTINGS, TRAIN, Suggestion, other_names, parts
 from nnspec.diagnostics import Edit, Fix, Span
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
@@ -164,7 +164,9 @@ def not_a_layer(item: tree.Item, place: Place, findings: Findings) -> None:
             elif word in parts("layer"):
                 more = {"help": f"write its arguments in parentheses: `{word}(…)`"}
             else:
-                others = {"skip": "residual", "sum": "add", "parallel": "concat"}
+                others = {"skip": "residual", "sum": "add", "parallel": "concat"} | other_names(
+                    {name: part.also for name, part in parts("composition").items()}
+                )
                 more = findings.respell(keyword.span, known, others, more["help"])
             findings.error("NN201", f"{place.title} has no section `{word}`", head, **more)
         case tree.Setting(path=path, value=value):

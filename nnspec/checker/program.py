@@ -118,7 +118,7 @@ def _in_words(value: object) -> str:
 class TrainSettings:
     """The settings of `train`. The checker reads their annotations."""
 
-    epochs: Annotated[Count, Also("num_epochs", "n_epochs", "max_epochs", "max_iter")] = 10
+    epochs: Annotated[Count, Also("num_epochs", "n_epochs", "max_epochs")] = 10
     """Number of passes over the training data."""
     steps: Annotated[Count | None, Also("max_steps", "iterations", "total_steps", "num_steps", "train_steps")] = None
     """Number of optimizer steps; it replaces `epochs`, and training may end within an epoch."""

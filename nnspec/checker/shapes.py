@@ -133,7 +133,7 @@ class _Walk:
         shape = None if placed is None or placed.branches else _own_shape(placed.value)
         if placed is None or shape is None:
             return False
-        self.shape, self.links = shape, ["…"]
+        self.shape, self.links, self.begun = shape, ["…"], True
         self.maker = (placed.value.origin.span, "")
         self.links.append(f"{placed.value.name} {shape_in_words(shape)}")
         return True
@@ -146,7 +146,8 @@ class _Walk:
             if placed is None or self.lost:
                 good, self.lost = False, not self._begins_anew(placed)
                 continue
-            if self._undecided(placed) or not all(map(self._is_known, placed.reads)):
+            unowned = placed.value.part.owners() and not placed.owners
+            if self._undecided(placed) or unowned or not all(map(self._is_known, placed.reads)):
                 good, self.lost = False, not self._begins_anew(placed)
                 continue
             branches = self._branches(placed)
@@ -244,7 +245,7 @@ class _Walk:
             return self.values[read.value]
         span, _ = self.values[INPUT].maker
         field = field.entering(_image_as(self.following))
-        links = (f"{field.name} {shape_in_words(field.shape)}",)
+        links = (f"{field.name} {shape_in_words(field.shape)}".rstrip(),)
         padded = None if field.padding is None else Mask(read.value, field.padding)
         return _Value(field.shape, field.tokens, (span, ""), links, padded)
 
@@ -361,7 +362,7 @@ class _Walk:
         branch = next((b for b in placed.branches if b.name == error.argument), None)
         where = bound.origin.span if bound else branch.span if branch else value.origin.span
         span, what = self.maker
-        what = what or f"{shape_in_words(self.shape)} features from here"
+        what = what or f"{_arriving_in_words(self.shape, self.tokens)} from here"
         used = [Note(use, f"in this `{_callee(use)}`") for use in placed.within[-1:]]
         links = _shortened([*self.links, f"{value.name} ✗"])
         more: Suggestion = {"label": error.label, "remarks": (f"{self.branch}shapes: {links}",), "help": error.help}
@@ -382,6 +383,13 @@ class _Walk:
         if before <= MAX_PARAMETERS < self.parameters:
             message, label = f"the model has more than {MAX_PARAMETERS:,} parameters", f"{self.parameters:,} up to here"
             self.findings.error("NN603", message, value.origin.span, label=label)
+
+
+def _arriving_in_words(shape: Shape, tokens: int) -> str:
+    """Describe what arrives at a layer, for a note: `784 features`, `12 ids`."""
+    if tokens:
+        return f"{shape_in_words(shape)} ids" if shape else "an id"
+    return f"{shape_in_words(shape)} feature{'' if shape == (1,) else 's'}"
 
 
 @dataclass(frozen=True)

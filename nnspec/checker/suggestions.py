@@ -13,6 +13,8 @@ from nnspec.syntax import tree
 
 __all__ = ["better_number", "better_part", "better_value", "one_of"]
 
+_FOLDS = 10
+"""The maximum number taken for a number of folds where a fraction is expected."""
 _MOST = 20
 """The maximum number of names listed."""
 _SHORT = 2
@@ -45,6 +47,10 @@ def better_value(argument: Argument, value: object, given: Given) -> Suggestion:
     if isinstance(value, (list, tuple)):
         each_fits = value and all(argument.type_problem(item) is None for item in value)
         return {"help": _swept(given)} if each_fits and given.via != "sweep" else {}
+    if argument.type_problem((value,)) is None:
+        text = f"[{span.text}]"
+        fix = Fix(f"write `{text}`", (Edit(span, text),), safe=True)
+        return {"help": f"write a list: `{text}`", "fix": fix if isinstance(given.value, tree.Constant) else None}
     if isinstance(value, float) and value.is_integer() and argument.type_problem(int(value)) is None:
         return _whole(int(value), given.value)
     if isinstance(value, str) and isinstance(given.value, tree.Constant):
@@ -52,8 +58,13 @@ def better_value(argument: Argument, value: object, given: Given) -> Suggestion:
         if number is not None and argument.type_problem(number) is None:
             fix = Fix("remove the quotes", (Edit(span, value),), safe=True)
             return {"help": f"write it without quotes: {value}", "fix": fix}
+        word = meant(value, argument.words)
+        if word is not None:
+            return {"help": f"did you mean `{word}`?", "fix": Fix(f"write `{word}`", (Edit(span, word),), safe=False)}
         if argument.kinds:
             return _unquoted(value, span, parts(*argument.kinds)) or {"help": one_of(parts(*argument.kinds))}
+    if type(value) is int and argument.words and given.name == given.value.span:
+        return {"help": f"numbers for rows and columns are one list: `[{value}, {value}]`"}
     if type(value) is int and value in (0, 1) and argument.type_problem(True) is None:
         word = "true" if value else "false"
         fix = Fix(f"write `{word}`", (Edit(span, word),), safe=True)
@@ -79,7 +90,10 @@ def better_number(argument: Argument, value: object) -> Suggestion:
     """Suggest what to write instead of a number out of range: for a percentage, the fraction."""
     share = argument.range is not None and argument.range.low == 0 and argument.range.high == 1
     if share and isinstance(value, (int, float)) and 1 < value < 100:
-        return {"help": f"write {value:g} % as {value / 100:g}"}
+        folds = f", or `folds({value})` for cross-validation" if argument.name == "validation" else ""
+        return {
+            "help": f"write {value:g} % as {value / 100:g}{folds if type(value) is int and value <= _FOLDS else ''}"
+        }
     return {}
 
 

@@ -137,14 +137,40 @@ NOT_NEEDED: dict[str, str] = {
     "clip": "use `clip_norm` for the global norm, or `clip_value` for each entry",
     "grad_clip": "use `clip_norm` for the global norm, or `clip_value` for each entry",
     "gradient_clip": "use `clip_norm` for the global norm, or `clip_value` for each entry",
+    "lr_policy": "pass the schedule as the learning rate: `lr=inverse(0.01, gamma=1e-4, power=0.75, per=step)`",
+    "clipnorm": "`train.clip_norm = 1` limits the norm of all gradients together",
+    "clipvalue": "`train.clip_value = 1` limits each entry of the gradients",
+    "max_iter": "`train.epochs` counts passes over the data, and `train.steps` batches, as Caffe's `max_iter`",
+    "full": "`data.size` is the number of training samples: `batch = data.size`",
+    "ignore_index": "it is an argument of the data: `NPZ(…, ignore=-100)`",
+    "class_weight": "it is an argument of the loss: `CrossEntropy(class_weights=balanced)`",
+    "class_weights": "it is an argument of the loss: `CrossEntropy(class_weights=balanced)`",
+    "pos_weight": "it is an argument of the loss: `BCEWithLogits(pos_weight=9)`",
+    "text": '`words = "review"` reads a column of text as words; other columns of text are one-hot encoded',
+    "mask_zero": "remove it: recurrent layers, attention and global pools skip padding, which the data knows",
+    "padding_idx": "remove it: the data says which id is padding, for example `NPZ(…, padding=0)`",
+    "num_layers": "repeat the layer: `LSTM(32) * 2`",
+    "key_dim": "remove it: each head has an equal share of the features",
+    "feature_range": "its ends are two arguments: `min_max(low=0, high=1)`",
+    "sparsity": "`nonzeros` is the number of inputs of each unit whose weights are not zero",
+    "swa_lr": "remove it: averaging does not change the rate, which is the optimizer's",
+    "embeddings_regularizer": "a penalty applies to the weights of all layers: `train.penalty = L2(1e-4)`",
+    "activity_regularizer": "there is none; `train.penalty = L2(1e-4)` penalises large weights",
+    "Bidirectional": "it is an argument of the layer: `LSTM(32, bidirectional=true)`",
+    "TimeDistributed": "remove it: `Linear` is applied at each place of a sequence",
+    "Identity": "remove it: an empty branch, `a { }`, passes its input on",
+    "cosine_similarity": "it is a section: `dot(normalise=true) { a { from(h1) } b { from(h2) } }`",
+    "CosineSimilarity": "it is a section: `dot(normalise=true) { a { from(h1) } b { from(h2) } }`",
+    "TransformerEncoderLayer": "write two sections: `residual { LayerNorm; MultiHeadAttention(4) }` and "
+    "`residual { LayerNorm; Linear(128); GELU; Linear(32) }`",
+    "TransformerDecoderLayer": "write sections: `residual { LayerNorm; MultiHeadAttention(4, causal=true) }` and "
+    "`residual { LayerNorm; Linear(128); GELU; Linear(32) }`",
     "seeds": "`train.repeats = 3` trains with three different seeds",
 }
 
 # Distinct names that are never taken for misspellings of each other.
 _DISTINCT = frozenset(
     (
-        "CELU",
-        "ReLU6",
         "Adafactor",
         "LARS",
         "float16",

@@ -184,7 +184,11 @@ class ArraySource(DataSource):
         train, test = shares(counts[0], self.test) if split else (counts[0], counts[-1])
         validation = counts[1] if parts.validation is not None else 0
         if self.padding is not None and (self.ids is None or self.padding >= self.ids):
-            what = "names an id, and these samples are no ids" if self.ids is None else f"is none of {self.ids:,} ids"
+            what = (
+                "names an id, but samples are not ids"
+                if self.ids is None
+                else f"must be an id, from 0 to {self.ids - 1:,}"
+            )
             help = "say how many ids there are, for example `ids=1000`" if self.ids is None else ""
             raise FileFault(f"`padding` {what}", argument="padding", help=help)
         if self.ids is None:

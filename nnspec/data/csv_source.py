@@ -92,7 +92,7 @@ class CSV(DataSource):
     words: Annotated[str | tuple[str, ...], Also("sentences", "texts", "tokenize", "text_column")] = ()
     vocabulary: VocabularySize = USUAL_WORDS
     length: Annotated[int, Range(low=1, high=65_536), Also("max_len", "maxlen", "context")] = 200
-    categories: Annotated[tuple[str, ...], Also("categorical", "text", "onehot", "one_hot", "classes")] = ()
+    categories: Annotated[tuple[str, ...], Also("categorical", "onehot", "one_hot", "classes")] = ()
     missing: Annotated[Literal["error", "drop", "mean"], Also("na", "nan", "fillna", "impute")] = "error"
     missing_words: Annotated[tuple[str, ...] | None, Also("na_values", "missing_values", "null_values")] = None
     delimiter: Annotated[str, Also("sep", "separator")] = ","
@@ -558,14 +558,9 @@ class CSV(DataSource):
         for which in ("embed", "words"):
             for word in lists[which] or ():
                 if word not in names or (which == "words" and word in self.embed):
-                    what = (
-                        "is read as words"
-                        if word in names
-                        else "is a target"
-                        if word in self.targets
-                        else "is no feature"
-                    )
-                    raise FileFault(f"`{which}` names `{in_words(word)}`, which {what}", argument=which)
+                    reasons = ((names, "is read as words"), (self.targets, "is a target"), (self.drop, "is dropped"))
+                    why = next((why for words, why in reasons if word in words), "is not among the `features`")
+                    raise FileFault(f"`{which}` names `{in_words(word)}`, which {why}", argument=which)
         learned = (*self.embed, *self.texts)
         names = [*(word for word in names if word not in learned), *learned]
         return ReadTable(name, argument, len(header), [column(word, "features") for word in names], aims)

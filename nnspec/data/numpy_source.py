@@ -13,6 +13,7 @@ from nnspec.data.npy import NumpyArray, array_names, listed_names
 from nnspec.data.several import SeveralArrays, check_names, each_of
 from nnspec.data.source import FileFault, Remark
 from nnspec.engine.part import Also, FilePath
+from nnspec.text import quoted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,8 +71,10 @@ class NPZ(ArraySource):
         if train is None:
             train, test = self._pair(keys), None
         if train is None and self.inputs:
+            absent = [name for name in self.inputs if not any(name.lower() in key.lower() for key in keys)]
+            message = f"no array for the input {listed_names(absent)}" if absent else "no targets with its inputs"
             raise FileFault(
-                f"{shown(self.path)} does not have an array for each of the inputs, and targets",
+                f"{shown(self.path)} has {message}",
                 argument="inputs",
                 help=f"it contains {listed_names(keys)}; name them {self.inputs[0]} and y, or {self.inputs[0]}_train, "
                 f"y_train, {self.inputs[0]}_test, y_test",
@@ -86,12 +89,20 @@ class NPZ(ArraySource):
         if train is None:
             raise FileFault(
                 f"{shown(self.path)} has no samples and targets under known names",
-                help=f"it contains {listed_names(keys)}; name them x and y, or x_train, y_train, x_test, y_test",
+                help=f"it contains {listed_names(keys)}; name them x and y, or x_train, y_train, x_test, y_test"
+                + self._as_inputs(keys),
             )
         parts = Parts(train, self._pair(keys, *_VALIDATION), test)
         places = (place for pair in parts.pairs for place in (*each_of(pair.x), *each_of(pair.y), pair.w))
         used = {place.key for place in places if place is not None}
         return _with_named_targets(parts), _unused(self.path, [key for key in keys if key not in used])
+
+    @staticmethod
+    def _as_inputs(keys: Sequence[str]) -> str:
+        """Return how to read several arrays of samples as inputs, if the archive may have such."""
+        others = [key for key in keys if key.isidentifier() and key.lower() not in (*TARGETS, *_WEIGHTS)]
+        likely = 1 < len(others) < 5 and len(others) < len(keys)
+        return f"; if they are several inputs, `inputs=[{', '.join(map(quoted, others))}]`" if likely else ""
 
     def _pair(self, keys: Sequence[str], *words: str) -> Pair | None:
         """Return the samples, targets and weights whose names contain one of `words`, or no word if none is given; None

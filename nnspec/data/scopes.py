@@ -163,8 +163,8 @@ def _per(rule: Scaler, fields: Sequence[Field], row: Row) -> str:
             return per
     words = " and ".join(f"{count:,} {per}{'s' * (count != 1)}" for per, count in counts.items() if count)
     raise ScopeFault(
-        f"`{rule.spec_name}` has {size} values, but there are {words}",
-        help="give one value for all, or a list with one for each",
+        f"`{rule.spec_name}` has {size} values, but there {'is' if words.startswith('1 ') else 'are'} {words}",
+        help=f"give one value for all, or a list with one per {' or per '.join(per for per in counts if counts[per])}",
     )
 
 

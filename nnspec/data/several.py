@@ -134,9 +134,9 @@ def check_names(names: tuple[str, ...] | None, what: str = "inputs") -> None:
     """Raise ValueError for names of inputs, or of targets, that a model cannot use."""
     for number, name in enumerate(names or ()):
         if not name.isidentifier():
-            raise ValueError(f"`{what}` are names, and {name!r} is none")
+            raise ValueError(f"`{name}` in `{what}` is not a name: use letters, digits and underscores, as in `left`")
         if name in (names or ())[:number]:
-            raise ValueError(f"`{what}` has {name!r} twice")
+            raise ValueError(f"`{what}` has `{name}` twice")
     if names is not None and len(names) < 2:
         raise ValueError(f"`{what}` names several {what}; a single one needs no name")
 

@@ -95,7 +95,9 @@ class Text(DataSource):
         if self.sample == "line" and self.stride is not None:
             raise ValueError("`stride` is for windows: with `sample=line`, each line is one sample")
         if self.sample == "window" and (self.seed or not self.shuffle):
-            raise ValueError("`shuffle` and `seed` are for lines: windows are never shuffled before they are split")
+            raise ValueError(
+                "`shuffle` and `seed` are for `sample=line`: windows always keep the order of the text; remove them"
+            )
 
     def looks_at(self) -> tuple[str, ...]:
         """The text."""

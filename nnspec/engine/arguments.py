@@ -455,9 +455,9 @@ def _type_in_words(annotation: Any) -> str:
         if item is TensorName:
             return "a list of these"
         if item is not None:
-            return (
-                f"a list of {_plural(item.kind) if hasattr(item, 'kind') else 'strings' if item is str else 'numbers'}"
-            )
+            both = item not in (int, float) and str in typing.get_args(item)
+            what = "names or numbers" if both else "strings" if item is str else "numbers"
+            return f"a list of {_plural(item.kind) if hasattr(item, 'kind') else what}"
         return f"{len(items)} numbers" if set(items) <= {int, float} else f"{len(items)} values"
     words = {int: "an integer", float: "a number", bool: "true or false", str: "a string", type(None): "none"}
     if annotation is FigureName:
@@ -472,7 +472,7 @@ def _type_in_words(annotation: Any) -> str:
         return "a layer (`h1`), a kind of layer (`Embedding`), a kind of parameter (`bias`)"
     if annotation in words:
         return words[annotation]
-    kind = annotation.kind
+    kind = "sharpness-aware rule" if annotation.kind == "sharpness" else annotation.kind
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 

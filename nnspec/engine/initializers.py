@@ -290,7 +290,7 @@ class Sparse(Initializer):
     spec_name = "sparse"
     also = ("sparse_",)
     _: KW_ONLY
-    nonzeros: Annotated[int, Range(low=1), Also("sparsity", "connections", "k")] = 15
+    nonzeros: Annotated[int, Range(low=1), Also("connections", "k")] = 15
     std: Std = 1.0
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:

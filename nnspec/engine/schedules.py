@@ -402,8 +402,10 @@ class ChainSchedule(Schedule):
 
     def __post_init__(self) -> None:
         if len(self.schedules) != len(self.at) + 1:
-            counts = f"{len(self.schedules)} schedules, and {len(self.at)} numbers in `at`"
-            raise ValueError(f"chain: {counts}: `at` says where each of them but the first begins")
+            needed = (
+                f"{len(self.schedules) - 1} in `at`, not {len(self.at)}: where each schedule after the first begins"
+            )
+            raise ValueError(f"chain: a chain of {len(self.schedules)} needs {needed}")
         if any(later <= earlier for earlier, later in pairwise(self.at)):
             raise ValueError("chain: `at` must ascend")
         for schedule in self.schedules:

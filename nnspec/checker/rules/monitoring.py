@@ -94,6 +94,8 @@ def never_acts(experiment: Experiment) -> Iterator[Diagnostic]:
             what, needed = waits
             message = f"{what}, but training ends after {_count(length, rate.value.per)}"
             help = _longer(needed, rate.value.per)
+            if training.by_step and rate.value.per == "epoch" and needed <= training.steps:
+                help = "lengths of a schedule are in epochs: add `per=step` if they are meant in steps"
             yield advice("NN716", message, rate.origin.span, help, _length(experiment))
     stop, origin = experiment.train.early_stop, experiment.origins.get("train.early_stop")
     if (

@@ -34,7 +34,7 @@ def arithmetic_on_ids(draft: Draft, train: TrainSettings, data: Data) -> Iterato
         span = _span(draft, word)
         if used and span is not None and not (word == "standardise" and len(ids) < len(inputs)):
             what = "`target = input`" if word == "target" else f"`{word}`"
-            which = f"input `{ids[0].name}` holds ids" if ids[0].name else "the samples are ids"
+            which = f"input `{ids[0].name}` contains ids" if ids[0].name else "the samples are ids"
             yield Diagnostic("NN302", f"{what} needs numbers, but {which}", span, help=f"remove `{word}`")
 
 

@@ -175,11 +175,13 @@ class MultiHeadAttention(Layer):
             return length
         if len(context) != 2 or context[1] != width:
             raise ShapeError(
-                f"MultiHeadAttention needs a context with rows of {width}, as it has itself, but the value is "
+                f"MultiHeadAttention needs a context with {width} features per place, as its input has, but this is "
                 f"{sample_in_words(context)}",
                 argument="context",
-                label=f"rows of {width} expected",
-                help=f"name a sequence with {width} features: `Linear({width})` makes them",
+                label=f"a sequence with {width} features expected",
+                help=f"put `Linear({width})` after that sequence, and name it"
+                if len(context) == 2
+                else "name a whole sequence: a recurrent layer returns it without `return_sequences=false`",
             )
         if arguments["causal"]:
             raise ShapeError(

@@ -36,6 +36,8 @@ UNIT_NORMAL, SMALL_NORMAL = Normal(std=1.0), Normal(std=0.02)
 
 Init = Annotated[Initializer, Also("embeddings_initializer", "weight_init")]
 
+_AS_IDS = '`NPZ(…, ids=1000)` or `CSV(…, embed=["user"])`'  # how data says that samples are ids
+
 
 class Embedding(Layer):
     """y[t] = W[x[t]]: `(B, *s) -> (B, *s, D)`, x integers from 0 to V − 1, W `(V, D)`.
@@ -77,7 +79,7 @@ class Embedding(Layer):
         if vocabulary is None:
             raise ShapeError(
                 "Embedding expects ids but got numbers",
-                help=f"use `Linear({width})`; if the samples are ids, the data says so: `NPZ(…, ids=1000)`",
+                help=f"use `Linear({width})`; if the samples are ids, the data says so: {_AS_IDS}",
             )
         if vocabulary > EXACT:
             raise ShapeError(f"at most {EXACT:,} ids are supported", argument="num_embeddings", label="too many")
@@ -163,7 +165,7 @@ class OneHot(Layer):
         if count is None:
             raise ShapeError(
                 "OneHot expects ids but got numbers",
-                help="remove it; if the samples are ids, the data says so: `NPZ(…, ids=1000)`",
+                help=f"remove it; if the samples are ids, the data says so: {_AS_IDS}",
             )
         if count > EXACT:
             raise ShapeError(f"at most {EXACT:,} ids are supported", argument="num_classes", label="too many")

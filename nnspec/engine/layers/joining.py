@@ -122,13 +122,14 @@ class Concat(Composition):
     def join(cls, incoming: Shape, outs: Mapping[str, Shape]) -> Shape:
         """All axes except that of the features or channels must agree."""
         (first, out), *others = outs.items()
+        repeated = f"`RepeatVector({out[0]})`"
         for name, shape in others:
             if _but_features(shape) != _but_features(out):
                 raise ShapeError(
                     f"branch `{name}` outputs {_features(shape)}, but `{first}` outputs {_features(out)}",
                     argument=name,
                     label=f"{_features(shape)} from here",
-                    help=f"end `{name}` with {layers_towards(shape, out)}",
+                    help=f"end `{name}` with {repeated if len(shape) < len(out) == 2 else layers_towards(shape, out)}",
                 )
         axis = feature_axis(out)
         return (*out[:axis], sum(shape[axis] for shape in outs.values()), *out[axis + 1 :])

@@ -36,7 +36,7 @@ class Linear(Layer):
     spec_name = "Linear"
     family = "linear"
     skips_frozen = True
-    also = ("Dense", "FullyConnected", "Affine")
+    also = ("Dense", "FullyConnected", "Affine", "InnerProduct")
     backward_reads = frozenset({"input"})
     rows_of = "weight"
     batch_last = "rows"

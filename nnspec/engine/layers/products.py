@@ -336,7 +336,7 @@ class Dot(_Comparison):
     """
 
     spec_name = "dot"
-    also = ("Dot", "inner", "cosine", "cosine_similarity", "CosineSimilarity", "bmm")
+    also = ("Dot", "inner", "bmm")
 
     def __init__(self, /, *branches: Layers, normalise: bool = False, **named: Layers) -> None:
         self.normalise = normalise

@@ -217,10 +217,10 @@ class Recurrent(Layer):
         wanted = len(cls.states) * units
         if state is None or (len(state) in (1, 2) and state[-1] == wanted):
             return
-        parts = " and ".join(f"{units} of {what}" for what in cls.states) if len(cls.states) > 1 else ""
+        parts = " and ".join(f"{units} for {letter}" for letter in "hc") if len(cls.states) > 1 else ""
         raise ShapeError(
             f"the state of this {cls.spec_name} has {wanted} numbers{f', {parts}' if parts else ''}, "
-            f"but the value is {sample_in_words(state)}",
+            f"but this is {sample_in_words(state)}",
             argument="state",
             label=f"{wanted} expected",
             help=cls._state_from(units, arguments),

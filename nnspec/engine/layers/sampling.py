@@ -71,7 +71,7 @@ class Sample(Layer):
         if len(incoming) != 1 or incoming[0] % 2:
             raise ShapeError(
                 f"Sample expects a row of means and as many log-variances, but got {sample_in_words(incoming)}",
-                help="add `Linear` with twice as many outputs as numbers to sample before it",
+                help="put a `Linear` with twice as many outputs as latent variables before it: `Linear(16)` for 8",
             )
         out = (incoming[0] // 2,)
         scratch = {"draws": Work(incoming), "terms": Work(out), "squares": Work(out)}

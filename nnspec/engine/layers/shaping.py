@@ -286,7 +286,7 @@ class PixelShuffle(Permuting):
             raise ShapeError(
                 f"{channels} channels are not a multiple of {r}² = {r * r}",
                 argument="factor",
-                label=f"needs {r * r} channels for each of y",
+                label=f"needs {r * r} channels for each channel of its output",
                 help=f"put `Conv2D({more}, 3, padding=same)` before it",
             )
         out = channels // (r * r)

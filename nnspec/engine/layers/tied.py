@@ -84,6 +84,7 @@ class Transposed(Layer):
                 f"the transposed weight takes {columns} features but got {sample_in_words(incoming)}",
                 argument="name",
                 label=f"its weight is {rows}×{columns}",
+                help=f"put `Linear({columns})` before it" if len(incoming) in (1, 2) else "put `Flatten` before it",
             )
         places, bias = incoming[:-1], arguments["bias"]
         return Geometry(

@@ -295,7 +295,10 @@ def fit_classes(loss: type[Loss], outputs: Shape, classes: int | None, target: S
         where = f" for each of {shape_in_words(target)} places" if target else ""
         raise ShapeError(
             f"{name} needs a row of {what}{where}, but the network's outputs are {shape_in_words(outputs)}",
-            help=f"end the model with {layers_towards(outputs, (*target, classes))}",
+            help=f"end the model with `GlobalAvgPool` and `Linear({classes})`, or keep only the last state of a "
+            "recurrent layer: `return_sequences=false`"
+            if len(outputs) == 2 and not target
+            else f"end the model with {layers_towards(outputs, (*target, classes))}",
         )
     if outputs[-1] < classes:
         raise ShapeError(

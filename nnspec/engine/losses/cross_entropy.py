@@ -112,7 +112,7 @@ class CrossEntropyLoss(ClassWeighted):
     """
 
     spec_name = "CrossEntropy"
-    also = ("CrossEntropyLoss", "SoftmaxCrossEntropy")
+    also = ("CrossEntropyLoss", "SoftmaxCrossEntropy", "SoftmaxWithLoss")
     resembles = (
         ("CategoricalCrossentropy", "SparseCategoricalCrossentropy", "categorical_crossentropy"),
         "it takes logits, so the model must not end with `Softmax`",

@@ -51,7 +51,8 @@ class MSELoss(Distance):
     """
 
     spec_name = "MSE"
-    also = ("MeanSquaredError", "MSELoss", "L2")
+    also = ("MeanSquaredError", "MSELoss", "L2", "EuclideanLoss")
+    resembles = (("RMSE", "RMSELoss"), "the RMSE is its square root, so both have the same minimum")
 
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:

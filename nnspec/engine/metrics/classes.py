@@ -59,7 +59,7 @@ class Accuracy(Predicting, Averaging):
     """
 
     spec_name = "accuracy"
-    also = ("acc", "Accuracy", "sparse_categorical_accuracy")
+    also = ("acc", "Accuracy", "sparse_categorical_accuracy", "categorical_accuracy", "binary_accuracy")
     percent = True
     higher_is_better = True
     default = True

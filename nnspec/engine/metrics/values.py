@@ -48,6 +48,7 @@ class MeanSquaredError(Comparing, Averaging):
 
     spec_name = "mse"
     also = ("mean_squared_error", "MeanSquaredError")
+    resembles = (("rmse", "RootMeanSquaredError", "root_mean_squared_error"), "the RMSE is its square root")
 
     def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
         """Add the squares."""
