@@ -330,6 +330,7 @@ FAULTS = {
         "Linear(9)",
         "expects 784 features but got 8",
     ),
+    "transposed of nothing": ("Linear(9); t: transposed(h); same(t); Linear(10)", "NN201", "h", "no layer"),
     "no weight": ("h: ReLU; Linear(9); transposed(h); Linear(10)", "NN401", "h", "no weight that could be transposed"),
     "another weight": (
         "h: Linear(9); Linear(8); transposed(h); Linear(10)",

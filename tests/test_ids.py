@@ -110,6 +110,29 @@ def test_layers_that_ids_do_not_fit(layer: str, expected: str) -> None:
     assert expected in check(Source("s.nn", text)).diagnostics[0].message
 
 
+@pytest.mark.parametrize(
+    "layers",
+    [
+        "add { a { } b { } }",
+        "concat { a { Embedding(4); GlobalAvgPool } b { from(input) } }",
+        "residual { Embedding(3); GlobalAvgPool }",
+        "residual { Embedding(3); GlobalAvgPool; shortcut { } }",
+    ],
+)
+def test_branches_do_not_pass_on_ids(layers: str) -> None:
+    text = spec(f"{layers}; Linear(5)", data="Given(features=3, ids=27, classes=5)")
+    (problem,) = [each for each in check(Source("s.nn", text)).diagnostics if each.severity == "error"]
+    assert problem.code == "NN401"
+    assert "passes on ids from 0 to 26" in problem.message
+
+
+@pytest.mark.parametrize("layer", ["Conv2D(4, 3)", "Linear(3, 4)", "concat { a { }; b { } }", "dot { a { }; b { } }"])
+def test_layers_that_one_id_does_not_fit(layer: str) -> None:
+    data = 'Given(inputs=["a", "b"], ids=9, classes=2)'
+    text = spec(f"concat {{ x {{ from(a); {layer} }}; y {{ from(b); Embedding(3) }} }}; Linear(2)", data=data)
+    assert "ids from 0 to 8" in check(Source("s.nn", text)).diagnostics[0].message
+
+
 def test_ids_from_python_train_and_predict() -> None:
     result = nnspec.run(nnspec.Spec.parse(LETTERS), data=(X, Y))["run"]
     assert result.predict(X[:2]).shape == (2,)

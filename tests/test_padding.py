@@ -196,6 +196,14 @@ def test_layers_that_mix_padding_are_reported(tmp_path: Path, model: str, report
     assert [each.message.split("`")[1] for each in found if each.code == "NN723"] == reported
 
 
+@pytest.mark.parametrize(("inputs", "first"), [("", ""), ('inputs=["a", "b"], ', "from(a); ")])
+def test_padding_is_known_before_there_is_data(inputs: str, first: str) -> None:
+    data = f"Given({inputs}features={'[5, 5]' if inputs else 5}, ids=9, padding=0, classes=2)"
+    second = "concat { x { }; y { from(b); Embedding(4); GlobalAvgPool } }; " if inputs else ""
+    text = spec(f"{first}Embedding(4); Flatten; {second}Linear(2)", data=data)
+    assert [each.code for each in check(Source("s.nn", text)).diagnostics] == ["NN723"]
+
+
 def test_named_inputs_have_masks_of_their_own(tmp_path: Path) -> None:
     rows = "text,age,kind\n" + "".join(
         f'"{"a b c d e f"[: 1 + 2 * (i % 4)]}",{i % 7},{"xy"[i % 2]}\n' for i in range(40)

@@ -198,6 +198,7 @@ def test_rules_for_targets_apply_by_name_and_predictions_are_in_their_unit(table
         ("standardise = fixed([1, 2], [1, 2, 3])", "NN302", "lists of the same length", ""),
         ("standardise = fixed(0, 0)", "NN302", "`deviation` must be greater than 0", ""),
         ("standardise = min_max(1, 0)", "NN302", "`high` must be above `low`", ""),
+        ("standardise = [min_max(1, 1, columns=[0])]", "NN302", "`high` must be above `low`", ""),
         ('standardise_target = standard(columns=["stok"])', "NN201", "no column `stok`", "did you mean `stock`?"),
         ("standardise_target = standard(per=channel)", "NN302", "the targets have no channels", ""),
         ("standardise = StandardScaler", "NN201", "StandardScaler", "standard"),

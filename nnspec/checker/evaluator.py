@@ -524,14 +524,13 @@ class Evaluator:
         """Check a value against the declaration of its argument, and build parts. Return UNKNOWN if it is wrong."""
         if value is UNKNOWN:
             return UNKNOWN
-        if isinstance(value, PartValue) and value.part.kind in argument.kinds:
-            part = value
-            try:
-                value = part.make()
-            except ValueError as error:  # each argument is valid, but their combination is not
-                return self.findings.error("NN302", str(error), part.origin.span)
+        value = self._made(value, argument.kinds)
         if argument.kinds and isinstance(value, (list, tuple)):
-            value = type(value)(_made(item, argument.kinds) for item in value)
+            value = type(value)(self._made(item, argument.kinds) for item in value)
+            if UNKNOWN in value:
+                return UNKNOWN
+        if value is UNKNOWN:
+            return UNKNOWN
         if isinstance(value, PartValue):
             kind = article(value.part.kind)
             message = f"`{argument.name}` must be {argument.expects}, but `{value.name}` is {kind}"
@@ -551,6 +550,15 @@ class Evaluator:
         if isinstance(value, str) and argument.takes_path:
             return FilePath(value, self.source(given.value).span.source.folder)
         return value
+
+    def _made(self, item: object, kinds: tuple[str, ...]) -> object:
+        """Build a part of these kinds; return anything else unchanged."""
+        if not isinstance(item, PartValue) or item.part.kind not in kinds:
+            return item
+        try:
+            return item.make()
+        except ValueError as error:  # each argument is valid, but their combination is not
+            return self.findings.error("NN302", str(error), item.origin.span)
 
     # Arithmetic
 
@@ -653,11 +661,6 @@ class Evaluator:
         if isinstance(result, float) and not math.isfinite(result):
             return self.findings.error("NN304", "the result is not a finite number", span)
         return result
-
-
-def _made(item: object, kinds: tuple[str, ...]) -> object:
-    """Build a part of these kinds; return anything else unchanged."""
-    return item.make() if isinstance(item, PartValue) and item.part.kind in kinds else item
 
 
 def _elsewhere(word: str, branches: str) -> str:

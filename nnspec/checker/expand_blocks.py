@@ -197,6 +197,10 @@ class _Expansion:
                 self._again(layer, name, place, changes, found)
                 continue
             reads, owners = self._reads(layer, place), self._owners(layer, place)
+            if layer.part.owners() and not owners:  # its shape is unknown
+                self.good, self.values[name], self.made[name] = False, "", (None,)
+                found.append(None)
+                continue
             found.append(Placed(name, layer, place.within, uses=place.uses, shared=general, reads=reads, owners=owners))
             self.values[name] = reads[0].value if layer.part is From and reads[0].is_layer else name
             self.made[name] = (found[-1],)

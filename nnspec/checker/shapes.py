@@ -307,9 +307,21 @@ class _Walk:
             walk.parameters, walk.tokens, walk.padded = self.parameters, self.tokens, self.padded
             nodes = walk.along(branch.layers)
             self.parameters = walk.parameters
-            good = good and nodes is not None
+            good = good and nodes is not None and self._hold_ids_in_branch(placed, branch.name, walk.tokens)
             found.append(Branch(branch.name, nodes or ()))
         return tuple(found) if good else None
+
+    def _hold_ids_in_branch(self, placed: Placed, branch: str, tokens: int) -> bool:
+        """Whether a composition gets numbers from a branch; report one whose ids it would compute with."""
+        part, around = placed.value.part, ""
+        bypassed = issubclass(part, Composition) and branch == part.own_chain
+        if bypassed and not {each.name for each in placed.branches} & set(part.inner):
+            tokens, around = tokens or self.tokens, " around its layers"
+        if tokens:
+            what = f"`{placed.value.name}`" if bypassed else f"branch `{branch}` of `{placed.value.name}`"
+            message = f"{what} passes on ids from 0 to {tokens - 1:,}{around}, and ids are no quantities"
+            self._report(placed, ShapeError(message, argument=branch, help="put `Embedding(16)` there, or before it"))
+        return not tokens
 
     def _geometry(self, placed: Placed, branches: tuple[Branch, ...]) -> Geometry | None:
         part = placed.value.part
@@ -452,7 +464,7 @@ def _all_of(layers: Sequence[Placed | None]) -> Iterator[Placed]:
 
 def _uninformed(value: PartValue[Layer], incoming: Shape) -> Geometry | None:
     """Return a layer without its inferable arguments; None if the shapes still do not match."""
-    if value.part.reads() or value.part.owners():
+    if not incoming or value.part.reads() or value.part.owners():  # () is a single id
         return None
     unsaid = {a.name: None for a in value.part.signature() if a.inferred}
     try:

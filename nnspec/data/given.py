@@ -186,7 +186,14 @@ class Given(ArraySource):
         if self.ids is not None:
             header = Header("<i8", (self.samples, *own))
             shape, stored = self._arrange_ids(header, "`features`").shape, stored_as(header, self.ids)
-            more: dict[str, Any] = {"tokens": self.ids, "inputs": self._expected_inputs(self.ids)}
+            at_places = self.classes is not None and target != ()
+            padded = self.padding is not None and target == shape
+            more: dict[str, Any] = {
+                "tokens": self.ids,
+                "inputs": self._expected_inputs(self.ids),
+                "padding": self.padding,
+                "ignores": at_places and (self.ignore is not None or padded),
+            }
             return Facts(shape, self.classes, self.samples, test, stored, target, ordered=True, **more)
         stored = "uint8" if self.divisor == 255 else "float64"
         more = {"axes": self.axes or (), "inputs": self._expected_inputs()}
@@ -194,7 +201,9 @@ class Given(ArraySource):
 
     def _expected_inputs(self, ids: int = 0) -> tuple[Field, ...]:
         fields = fields_of(zip(self.inputs or (), self._sizes, strict=True))
-        return tuple(replace(each, shape=each.shape if ids else each.shape or (1,), tokens=ids) for each in fields)
+        if not ids:
+            return tuple(replace(field, shape=field.shape or (1,)) for field in fields)
+        return tuple(replace(field, tokens=ids, padding=self.padding if field.shape else None) for field in fields)
 
     def _refuse_missing_cells(self, data: GivenData) -> None:
         """Raise FileFault for a missing cell of a table, with its column."""
