@@ -210,6 +210,7 @@ ADVICE: dict[str, Case] = {
     "rate": (base("0.1", "30"), [("NN706", "30")]),
     "batch": (base(more="train.batch = 5000"), [("NN707", "5000")]),
     "seed": (base(more="expect { loss < 9 }"), [("NN708", "loss < 9")]),
+    "batches": (base("SGD(lr=0.1)", "LBFGS"), [("NN722", "LBFGS")]),
     "stopping": (base(more="train.early_stop = patience(3, of=test_loss)"), [("NN709", "patience(3, of=test_loss)")]),
     "step": (base("0.1", "step(0.1, every=10)"), [("NN716", "step(0.1, every=10)")]),
     "patience": (base(more="train.early_stop = patience(9, of=loss)"), [("NN717", "patience(9, of=loss)")]),

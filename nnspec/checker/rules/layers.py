@@ -81,7 +81,9 @@ def looks_ahead(experiment: Experiment) -> Iterator[Diagnostic]:
     for node in (node for layer in experiment.layers for node in layer.walk()):
         if node.branches or len(node.incoming) != 2 or not layer_of(node).looks_ahead(node.incoming, node.arguments()):
             continue
-        argument = layer_of(node).looks_ahead_unless
+        argument = (
+            layer_of(node).looks_ahead_unless if len(node.geometry.out) == 2 else ""
+        )  # without places, none helps
         instead = "replace it with `LayerNorm`" if layer_of(node).family == "norm" else "remove it"
         given = [name for name in layer_of(node).reads() if node.arguments()[name] is not None]
         if given:  # the value comes from layers that have read all of the sample

@@ -233,8 +233,9 @@ class Recurrent(Layer):
 
     @classmethod
     def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
-        """If it is bidirectional, or begins with what others have read."""
-        return bool(arguments.get("bidirectional", False)) or arguments.get("state") is not None
+        """If it is bidirectional, begins with what others have read, or returns what it knows at the end."""
+        sees_all = arguments.get("bidirectional", False) or not arguments.get("return_sequences", True)
+        return bool(sees_all) or arguments.get("state") is not None
 
     def lend(self, work: Mapping[str, NDArray[Any]]) -> None:
         """Use these work arrays; the two directions share those that are not kept for the backward pass."""
