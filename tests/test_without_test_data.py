@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import nnspec
+from nnspec import runs
 
 DENSE = "model { Linear(8); ReLU; Linear(data.classes) }"
 CHARACTERS = "model { Embedding(4); Linear(data.classes) }"
@@ -61,6 +62,17 @@ def test_a_source_without_test_data_trains(source: str, folder: Path) -> None:
     assert np.isfinite(lane.history["loss"]).all()
     (data,) = run.data
     assert (data.train, data.test) == (43 if "Text" in source else 40, 0)
+
+
+def test_a_run_without_test_data_is_evaluated_on_other_samples_only(folder: Path, tmp_path: Path) -> None:
+    text = f"data = Blobs(train=40, test=0)\n{DENSE}\nloss = CrossEntropy\noptimizer = Adam\ntrain {{ epochs = 1 }}\n"
+    (tmp_path / "s.nn").write_text(text + "metrics = [accuracy, confusion]\n", encoding="utf-8")
+    nnspec.run(tmp_path / "s.nn", out=tmp_path / "run")
+    with pytest.raises(nnspec.DataError, match="no test samples"):
+        runs.evaluate(tmp_path / "run")
+    (found,) = runs.evaluate(tmp_path / "run", data=(np.zeros((3, 2)), np.array([0, 1, 2])))
+    assert sorted(found.figures) == ["test_accuracy", "test_loss"]
+    assert "no test samples" in runs.report([tmp_path / "run"]).read_text("utf-8")
 
 
 @pytest.mark.parametrize("source", ["Digits(train=40, test=-1)", 'NPZ("a.npz", test=-0.1)', 'NPZ("a.npz", test=1.0)'])

@@ -16,7 +16,7 @@ from nnspec.compiler.plan import Plan
 from nnspec.compiler.proofs import Compiled
 from nnspec.compiler.scaling import in_units
 from nnspec.data.eval_inputs import Targets, read_given
-from nnspec.data.source import Access, Dataset, FileFault
+from nnspec.data.source import Access, DataError, Dataset, FileFault
 from nnspec.engine._numpy import np
 from nnspec.environment import one_blas_thread
 from nnspec.records.saved import RunError, SavedRun, usable
@@ -24,7 +24,6 @@ from nnspec.reprs import TableRepr
 from nnspec.results.predictor import predicted, wanted_of
 from nnspec.results.stored import learned_from
 from nnspec.runner.load_data import load_data
-from nnspec.training.progress import figure_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -177,8 +176,12 @@ class Evaluator:
         self._data = load_data(compiled.program, access)
 
     def __call__(self, lane: str, seed: int) -> Evaluation:
-        """Evaluate the network of a lane that was trained with a seed. Raises RunError if its weights do not match."""
+        """Evaluate the network of a lane that was trained with a seed. Raises DataError if the data has no test
+        samples, and RunError if its weights do not match.
+        """
         dataset, use = self._data[lane]
+        if not len(dataset.test.y):
+            raise DataError("the data of this run has no test samples; name others to evaluate on, with --data")
         same = use.sha256 == self._saved.data(lane).sha256
         return _evaluation(self._saved, self._compiled, lane, seed, dataset, same_data=same)
 
@@ -243,7 +246,7 @@ def _evaluation(
         tables = plan.tables()
         pairs = list(plan.outputs())
     in_order = np.argsort(plan.data.test_samples)
-    names = [name for name in figure_names(experiment) if name.startswith("test_")]
+    names = [f"test_{name}" for name in experiment.measured]
     return Evaluation(
         lane=lane,
         seed=seed,

@@ -313,12 +313,12 @@ class _Walk:
 
     def _hold_ids_in_branch(self, placed: Placed, branch: str, tokens: int) -> bool:
         """Whether a composition gets numbers from a branch; report one whose ids it would compute with."""
-        part, around = placed.value.part, ""
-        bypassed = issubclass(part, Composition) and branch == part.own_chain
-        if bypassed and not {each.name for each in placed.branches} & set(part.inner):
-            tokens, around = tokens or self.tokens, " around its layers"
+        part, what, around = placed.value.part, f"branch `{branch}` of `{placed.value.name}`", ""
+        if issubclass(part, Composition) and branch == part.own_chain:
+            what = f"`{placed.value.name}`"
+            if not {each.name for each in placed.branches} & set(part.inner):
+                tokens, around = tokens or self.tokens, " around its layers"
         if tokens:
-            what = f"`{placed.value.name}`" if bypassed else f"branch `{branch}` of `{placed.value.name}`"
             message = f"{what} passes on ids from 0 to {tokens - 1:,}{around}, and ids are no quantities"
             self._report(placed, ShapeError(message, argument=branch, help="put `Embedding(16)` there, or before it"))
         return not tokens
