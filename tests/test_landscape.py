@@ -22,6 +22,8 @@ from nnspec.cli import _code
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.random import Stream, stream
+from nnspec.runner.load_data import load_data
+from nnspec.runner.run import run_program
 from nnspec.training.observer import Silent
 from nnspec.view.pictures.labels import Label, place_labels
 from nnspec.view.pictures.landscape import plot_landscape
@@ -39,6 +41,31 @@ THREE = "SGD(lr=0.1); Momentum(lr=0.1); Adam(lr=0.01)"
 
 def mapped(text: str, *overrides: str, grid: int = 3, **more: Any) -> Landscape:
     return map_landscape(compiled(text, *overrides), OFFLINE, Silent(), grid=grid, **more)
+
+
+GRAPHS = {
+    "a skip connection": "a: Linear(6); Tanh; Linear(6); concat { p { }; q { from(a) } }; Linear(10)",
+    "a tied layer": "Linear(5); h: Linear(4); Tanh; transposed(h); Tanh; same(h); Linear(10)",
+    "states": "rows: Reshape([28, 28]); e: GRU(3); from(rows); GRU(3, state=e); MultiHeadAttention(1, context=e);"
+    " GlobalAvgPool; Linear(10)",
+    "a term of the loss": "Linear(6); Sample(kl=0.1); Linear(10)",
+}
+
+
+@pytest.mark.parametrize("case", GRAPHS)
+def test_the_gradient_of_a_graph_is_that_of_its_loss(case: str) -> None:
+    loss = "CrossEntropy(class_weights=balanced)" if case == "a skip connection" else "CrossEntropy"
+    text = spec(GRAPHS[case], loss=loss, train="epochs = 1; batch = 50", more="dtype = float64")
+    program = compiled(text)
+    copies = Copies(Silent())
+    result = run_program(program, OFFLINE, copies, options=TOGETHER)
+    lane = program.program.lanes[0]
+    meter, weights = Meter(lane, load_data(program.program, OFFLINE)["run"][0]), copies.of(result["run"]).weights[0]
+    assert meter(weights) == pytest.approx(result["run"].history["loss"][0], rel=1e-9) or "Sample" in GRAPHS[case]
+    direction = np.random.default_rng(0).standard_normal(len(weights))
+    slope = (meter(weights + 1e-6 * direction) - meter(weights - 1e-6 * direction)) / 2e-6
+    assert meter.gradient(weights) @ direction == pytest.approx(slope, rel=1e-6)
+    assert np.isfinite(mapped(text).losses).all()
 
 
 # Planes

@@ -12,7 +12,7 @@ from nnspec.checker.program import Experiment
 from nnspec.compiler.batches import Batches
 from nnspec.compiler.layout import lay_out
 from nnspec.compiler.plan import build_network
-from nnspec.compiler.preparing import divide
+from nnspec.compiler.preparing import divide, learned_by_loss
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.losses import Loss
@@ -119,7 +119,9 @@ class Meter:
             (source.x(n).copy(), source.targets(n).copy(), _copy(source.weights(n))) for n in source.test()
         ]
         self._network = build_network(experiment).eval()
-        self._loss: Loss = with_terms(experiment.loss.make(), self._network.layers)
+        loss = experiment.loss.make()
+        loss.recall(learned_by_loss(loss, experiment, dataset, trained))
+        self._loss: Loss = with_terms(loss, self._network.layers)
         self._first = layout.first_trained
         self._frozen = [tensor.part for tensor in layout.tensors if tensor.frozen]
 
@@ -143,15 +145,21 @@ class Meter:
         total, weight = np.zeros(len(weights)), 0.0
         for x, targets, w in self._batches:
             self._loss(self._network.forward(x), targets, w)
-            grad = self._loss.backward()
-            for i in range(len(self._network.layers) - 1, self._first - 1, -1):
-                grad = self._network.layers[i].backward(grad, input_grad=i > self._first)  # type: ignore[assignment]
+            self._backward(self._loss.backward())
             own = np.concatenate([p.grad.reshape(-1) for p in self._network.parameters()])
             for part in self._frozen:
                 own[part] = 0
             total += own.astype(np.float64) * self._loss.weight(len(x))
             weight += self._loss.weight(len(x))
         return total / weight
+
+    def _backward(self, grad: NDArray[Any]) -> None:
+        """Write the gradients of all parameters that are trained."""
+        if self._network.graph is not None:
+            self._network.backward(grad)
+            return
+        for i in range(len(self._network.layers) - 1, self._first - 1, -1):
+            grad = self._network.layers[i].backward(grad, input_grad=i > self._first)  # type: ignore[assignment]
 
     def along(self, track: Track) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the loss at each point of a track, and the cosine between −∇L there and the step that follows."""
