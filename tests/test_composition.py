@@ -492,6 +492,7 @@ def test_a_spec_may_nest_as_deep_as_the_language_lets_it() -> None:
     lane, layout = program.program.lanes[0], program.layouts["run"]
     plan = plan_alone(lane, layout, noise(lane.facts))
     assert layout.memory == sum(array.nbytes for array in plan.buffers.values())
+    plan.begin(0)
     plan.train_batch(0)
     plan.test()
     plan.release()
