@@ -1,8 +1,8 @@
 """Every spec that ships is free of mistakes, well formed, right in its calculus, and runs, small, without a network.
 
-No spec is named here: what lies in `specs/` is tested; `test_models` tests those in `specs/models`. To be run in a moment each program is made small after it was
-checked: few samples, one epoch, one repeat; its networks, losses, optimizers and lanes stay what they are. Whether its
-statements hold at full size is for `nnspec run` to say.
+No spec is named here: what lies in `specs/` is tested; `test_models` tests those in `specs/models`. To be run in a
+moment each program is made small after it was checked: few samples, one epoch, one repeat; its networks, losses,
+optimizers and lanes stay what they are. Whether its statements hold at full size is for `nnspec run` to say.
 """
 
 from __future__ import annotations
