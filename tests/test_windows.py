@@ -20,6 +20,8 @@ from nnspec.compiler.plan import Plan
 from nnspec.data import CSV, Access, Dataset
 from nnspec.data.windows import Windows
 from nnspec.diagnostics import Source
+from nnspec.export.program import program_of
+from nnspec.export.verify import random_samples
 from nnspec.runs import load as load_network
 
 ROWS = 60
@@ -106,6 +108,19 @@ def test_rows_keep_their_order_and_columns_their_choice(tmp_path: Path) -> None:
     assert data.facts.shape == (5, 2)
     np.testing.assert_array_equal(data.train.x[0].reshape(5, 2), TABLE[:5, [1, 0]])
     np.testing.assert_array_equal(data.train.y[0], TABLE[5, [0, 2]])
+
+
+def test_the_same_table_with_and_without_windows(tmp_path: Path) -> None:
+    assert series(tmp_path).facts().shape == (5, 3)
+    assert CSV(tmp_path / "t.csv", target="temperature").facts().shape == (2,)
+    assert series(tmp_path).facts().shape == (5, 3)
+
+
+def test_a_target_is_no_odd_feature(tmp_path: Path) -> None:
+    assert not series(tmp_path).facts().remarks
+    two = text(np.repeat(TABLE, 2, axis=1)[:, :2], "temperature,copy")
+    assert [each.code for each in series(tmp_path, two, window=None, test=0.2).facts().remarks] == ["NN726"]
+    assert not series(tmp_path, two).facts().remarks
 
 
 def test_other_tables_are_cut_on_their_own(tmp_path: Path) -> None:
@@ -335,6 +350,8 @@ def test_too_few_rows_to_predict(trained: Path) -> None:
 
 def test_numbers_in_another_unit_are_noted(trained: Path) -> None:
     predictor = load_network(trained / "run")
+    used = TABLE[:45]  # the last window of the training rows begins at row 40
+    np.testing.assert_array_equal(predictor.wanted.ranges, np.stack([used.min(0), used.max(0)], axis=1))
     odd = TABLE[:9].copy()
     odd[8, 2] = 5000
     columns = dict(zip(("temperature", "wind", "pressure"), odd.T.tolist(), strict=True))
@@ -364,6 +381,11 @@ def test_exported_networks_take_windows(trained: Path) -> None:
     code = (trained / "net.py").read_text(encoding="utf-8")
     said = re.sub(r"\s+", " ", code.replace("#", ""))
     assert "a sample is 5 rows of a table, and the numbers of a row are temperature, wind, pressure" in said
+    predictor = load_network(trained / "run")
+    x = random_samples(program_of(predictor), predictor, 50, np.random.default_rng(0))
+    low, high = np.array(predictor.wanted.ranges).T
+    assert x.shape == (50, 5, 3)
+    assert ((low.astype("f4") <= x) & (x <= high.astype("f4"))).all()
 
 
 @pytest.mark.parametrize(("word", "value"), [("length", 4), ("stride", 0), ("horizon", -1)])
