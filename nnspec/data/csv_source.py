@@ -339,7 +339,7 @@ class CSV(DataSource):
         numbers = sum(counts.values()) * windows.length * features
         if numbers > MOST_NUMBERS:
             message = f"these windows would have {numbers:,} numbers: the limit is {MOST_NUMBERS:,}"
-            raise FileFault(message, argument="window", help="use a larger `stride`, or fewer rows with `sampling`")
+            raise FileFault(message, argument="window", help="use a larger `stride` or a smaller `window`")
         return counts["path"], counts["test"], counts["validation"]
 
     def _inputs(self, tables: Mapping[str, ReadTable]) -> tuple[Field, ...]:

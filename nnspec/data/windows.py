@@ -61,11 +61,11 @@ class Windows:
     def samples(self, table: NDArray[Any]) -> NDArray[Any]:
         """Return the windows that have targets, `(rows, features) -> (n, length · features)`; without `sampling`, they
         are a view of the table."""
-        return self._cut(table)[:: self.stride][: self.count(len(table))]
+        return self._cut(table[: max(len(table) - self.horizon, 0)], self.stride)
 
     def latest(self, table: NDArray[Any]) -> NDArray[Any]:
         """Return a window up to each row, also those without targets: `(rows, features) -> (n, length · features)`."""
-        return self._cut(table)
+        return self._cut(table, 1)
 
     def targets(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return the targets of the windows, `(rows, …) -> (n, …)`."""
@@ -78,8 +78,8 @@ class Windows:
         rows = range(self.span - 1, len(names) + self.horizon)
         return [names[row] if row <= last else f"{names[last]} + {row - last}" for row in rows]
 
-    def _cut(self, table: NDArray[Any]) -> NDArray[Any]:
+    def _cut(self, table: NDArray[Any], stride: int) -> NDArray[Any]:
         if len(table) < self.reach:
             return np.empty((0, self.length * table.shape[1]), table.dtype)
-        cut = np.lib.stride_tricks.sliding_window_view(table, self.reach, axis=0)[:, :, :: self.sampling]
+        cut = np.lib.stride_tricks.sliding_window_view(table, self.reach, axis=0)[::stride, :, :: self.sampling]
         return cut.transpose(0, 2, 1).reshape(len(cut), -1)
