@@ -143,6 +143,10 @@ VALUES: dict[str, Case] = {
     "too large for a float": (base("0.1", "1e400"), [("NN302", "1e400")]),
     "nothing left of a batch": (base(more="train { batch = 5000; drop_last = true }"), [("NN302", "5000")]),
     "too many values": (base("(16)", "(1, 2, 3, 4)"), [("NN303", "3, 4")]),
+    "too many values for a block": (
+        base("Linear(16)", "H(16, 3)", more="block H(n) { Linear(n) }"),
+        [("NN303", "3")],
+    ),
     "values for none": (base("ReLU", "ReLU(3)"), [("NN303", "3")]),
     "function without arguments": (base("0.1", "sqrt"), [("NN303", "sqrt")]),
     "function with too many": (base("0.1", "sqrt(1, 2)"), [("NN303", "sqrt(1, 2)")]),

@@ -12,6 +12,7 @@ from tiny_spec import compiled, spec
 import nnspec
 from nnspec import runs
 from nnspec.checker import check
+from nnspec.data.csv_source import CSV
 from nnspec.data.given import Given, given_data
 from nnspec.data.numpy_source import NPZ
 from nnspec.data.source import Access, FileFault
@@ -111,6 +112,21 @@ def test_arrays_that_are_no_inputs_are_refused(arrays: dict[str, Any], said: str
     two(tmp_path, **arrays)
     with pytest.raises(FileFault, match=said):
         NPZ(str(tmp_path / "two.npz"), inputs=["left", "right"]).facts()
+
+
+def test_an_array_is_not_both_input_and_target(tmp_path: Path) -> None:
+    np.savez(tmp_path / "two.npz", left=LEFT, y=Y)
+    with pytest.raises(FileFault, match="`y` would be both an input and a target"):
+        NPZ((tmp_path / "two.npz").as_posix(), inputs=("left", "y")).facts()
+
+
+def test_no_input_has_the_name_of_the_whole_sample(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the name of the sample itself"):
+        NPZ("two.npz", inputs=("left", "input"))
+    rows = "input,size,kind\n" + "".join(f"{i % 3},{i},{'ab'[i % 2]}\n" for i in range(20))
+    (tmp_path / "t.csv").write_text(rows, encoding="utf-8")
+    with pytest.raises(FileFault, match="`input` would be an input of the model, and it is the name of the sample"):
+        CSV((tmp_path / "t.csv").as_posix(), target="kind", embed=("input",)).facts()
 
 
 def test_names_and_declarations_that_contradict_are_refused() -> None:

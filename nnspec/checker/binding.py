@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nnspec.checker.findings import Findings
 from nnspec.checker.program import Origin
@@ -125,7 +126,8 @@ def _too_many(
     numbers = [a.value.value for a in positional if isinstance(a.value, tree.Constant)]
     first = next((a for a in signature if a.name not in keywords), None)
     help = f"{_by_name(signature, positional[most:], keywords)}{title}({signature})"
-    if first is not None and len(numbers) == len(positional) and first.type_problem(numbers) is None:
+    takes_lists = first is not None and Any not in first.options and first.type_problem(numbers) is None
+    if takes_lists and len(numbers) == len(positional):
         help = f"write them as a list: `{title}([{', '.join(a.span.text for a in positional)}])`"
     elif title == From.spec_name:
         branches = " ".join(

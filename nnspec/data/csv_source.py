@@ -14,6 +14,7 @@ from nnspec.data.csv_cells import Form, in_words, listed
 from nnspec.data.csv_columns import MOST_COLUMNS, MOST_TEXTS, ReadColumn, ReadTable
 from nnspec.data.csv_file import MOST_BYTES, CsvFile
 from nnspec.data.files import changed, digest_of, open_file, remembered
+from nnspec.data.several import WHOLE
 from nnspec.data.source import Access, Column, Dataset, DataSource, Facts, Field, FileFault, Remark, Split, fields_of
 from nnspec.data.splitting import Seed, Share, divided, shares
 from nnspec.data.vocabulary import USUAL_WORDS, VocabularySize
@@ -355,8 +356,10 @@ class CSV(DataSource):
             if not column.learns:
                 continue
             argument = "words" if column.words else "embed"
-            if not column.name.isidentifier() or (numbers and column.name == "numbers"):
-                what = "is no name" if not column.name.isidentifier() else "is the name of all other features"
+            taken = {"numbers": "all other features"} if numbers else {}
+            taken |= {WHOLE: "the sample itself"} if len(columns) > 1 else {}
+            if not column.name.isidentifier() or column.name in taken:
+                what = f"is the name of {taken[column.name]}" if column.name in taken else "is no name"
                 message = f"`{column.word}` would be an input of the model, and it {what}"
                 raise FileFault(message, argument=argument, help="rename the column, for example `user_id`")
             shape = (column.words,) if column.words else ()

@@ -92,6 +92,10 @@ class NPZ(ArraySource):
                 help=f"it contains {listed_names(keys)}; name them x and y, or x_train, y_train, x_test, y_test"
                 + self._as_inputs(keys),
             )
+        both = {array.key for array in each_of(train.x)} & {array.key for array in each_of(train.y)}
+        if both:
+            message = f"{shown(self.path)}: {listed_names(sorted(both))} would be both an input and a target"
+            raise FileFault(message, argument="inputs", help="remove it from one of them")
         parts = Parts(train, self._pair(keys, *_VALIDATION), test)
         places = (place for pair in parts.pairs for place in (*each_of(pair.x), *each_of(pair.y), pair.w))
         used = {place.key for place in places if place is not None}

@@ -16,7 +16,11 @@ from nnspec.engine._numpy import np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SeveralArrays", "check_names", "each_of", "joined_rows"]
+__all__ = ["WHOLE", "SeveralArrays", "check_names", "each_of", "joined_rows"]
+
+
+WHOLE = "input"
+"""What `from(input)` reads: the sample itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +139,10 @@ def check_names(names: tuple[str, ...] | None, what: str = "inputs") -> None:
     for number, name in enumerate(names or ()):
         if not name.isidentifier():
             raise ValueError(f"`{name}` in `{what}` is not a name: use letters, digits and underscores, as in `left`")
+        if name == WHOLE and what == "inputs":
+            raise ValueError(
+                f"`{WHOLE}` in `{what}` is the name of the sample itself, with all its inputs; use another"
+            )
         if name in (names or ())[:number]:
             raise ValueError(f"`{what}` has `{name}` twice")
     if names is not None and len(names) < 2:
