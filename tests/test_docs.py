@@ -145,6 +145,13 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_the_contents_of_the_language_page_list_all_of_its_headings() -> None:
+    page = prose(ROOT / "docs/language.md")
+    contents = page.split("\n## ", 1)[0]
+    headings = re.findall(r"^##+ (.*)$", page, re.MULTILINE)
+    assert re.findall(r"\[([^]]*)\]\(#", contents) == headings
+
+
 def test_the_index_leads_to_every_page_and_every_picture_is_shown() -> None:
     index = prose(ROOT / "docs/index.md")
     for page in PAGES:

@@ -6,7 +6,7 @@ import statistics
 from pathlib import Path
 
 import pytest
-from tiny_spec import nnspec, run, spec
+from tiny_spec import command, nnspec, run, spec
 
 from nnspec.statistics.significance import deviation
 from nnspec.view.wording import numbers
@@ -62,3 +62,13 @@ def test_terminal_and_report_show_it(tmp_path: Path) -> None:
     assert "deviation" in done.stdout
     assert nnspec("report", "out", "--out", "page.html", cwd=tmp_path).returncode == 0
     assert "cross-validation with 3 folds" in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_a_run_without_test_samples_has_a_report_but_nothing_to_evaluate(tmp_path: Path) -> None:
+    (tmp_path / "tiny.nn").write_text(spec(train=TRAIN, data="Digits(train=60, test=0)"))
+    done = command("run", "tiny.nn", "--offline", "--out", "out", cwd=tmp_path)
+    assert "(95 %, 3 folds)" in done.stdout
+    assert command("report", "out", "--out", "page.html", cwd=tmp_path).returncode == 0
+    evaluated = command("eval", "out", cwd=tmp_path)
+    assert evaluated.returncode == 2
+    assert "has no test samples" in evaluated.stderr

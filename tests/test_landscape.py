@@ -659,7 +659,7 @@ def test_json_is_one_document_of_the_numbers(here: Path, capsys: pytest.CaptureF
 
 
 CODES = [
-    ("three.nn --out a.bmp", 2, "a.bmp has no picture suffix; it must end in .png, .svg, .pdf"),
+    ("three.nn --out a.bmp", 2, "a.bmp has no picture suffix; it must end in .png, .svg or .pdf"),
     ("three.nn --out nowhere/a.png", 2, "folder not found: nowhere; create it first"),
     ("three.nn --lane Adan", 2, "three.nn has no lane Adan; there are SGD, Momentum, Adam"),
     ("three.nn --grid 1", 2, "'--grid'"),

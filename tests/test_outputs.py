@@ -150,6 +150,38 @@ def test_classes_of_outputs_are_pickled() -> None:
     assert "a_accuracy" not in nn.PARTS["metric"]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "outputs { s { Linear(1) } t { Linear(1) } }",
+            "Linear(1)",
+            "the data has the targets `s`, `t`, but the model has",
+        ),
+        ("loss_weight {", "loss_weights {", "did you mean `loss_weight`?"),
+        ("outputs { s { Linear(1) } t { Linear(1) } }", "Linear(2)", "losses by name are those of `outputs { … }`"),
+        ("test_s_loss", "s_acc", "did you mean `s_accuracy`?"),
+    ],
+)
+def test_the_help_about_outputs_says_what_to_write(old: str, new: str, message: str, tmp_path: Path) -> None:
+    rows = "\n".join(f"{i % 7},{i % 5},{i % 3},{i % 2}" for i in range(40))
+    (tmp_path / "t.csv").write_text(f"p,q,s,t\n{rows}\n")
+    text = """
+        data = CSV("t.csv", target=["s", "t"])
+        model { Linear(4); ReLU; outputs { s { Linear(1) } t { Linear(1) } } }
+        loss { s = MSE; t = MAE }
+        loss_weight { s = 2 }
+        optimizer = Adam
+        expect { test_s_loss < 100 }
+    """.replace(old, new)
+    if new == "Linear(1)":
+        np.savez(tmp_path / "t.npz", x=np.ones((20, 3)), s=np.arange(20) % 3, t=np.arange(20) % 2)
+        text = text.replace('CSV("t.csv", target', 'NPZ("t.npz", targets').replace("loss_weight { s = 2 }", "")
+        text = text.replace("loss { s = MSE; t = MAE }", "loss = CrossEntropy")
+    found = parsed(tmp_path, text).check().diagnostics
+    assert message in "; ".join(f"{each.message}; {each.help}" for each in found)
+
+
 def test_columns_of_a_table_are_targets(tmp_path: Path) -> None:
     rows = "\n".join(f"{i % 7},{i % 5},{i % 3},{i % 2}" for i in range(40))
     (tmp_path / "t.csv").write_text(f"p,q,s,t\n{rows}\n")

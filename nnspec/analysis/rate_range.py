@@ -76,8 +76,9 @@ class LaneRates:
         end, smoothed = self._lowest, self.smoothed
         if end is None:
             return None
+        first = min(end - 1, round(1 / self.share))  # the mean is that of a few batches before
         slopes = [smoothed[i + 1] - smoothed[i - 1] if i else 2 * (smoothed[1] - smoothed[0]) for i in range(end)]
-        return self.rates[min(range(end), key=slopes.__getitem__)]
+        return self.rates[min(range(first, end), key=slopes.__getitem__)]
 
     @property
     def suggestion(self) -> float | None:

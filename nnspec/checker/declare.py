@@ -321,7 +321,9 @@ def _section(item: tree.Section, declared: Declarations, findings: Findings, rec
     elif word in FOREIGN:
         findings.add(foreign(word, item.keyword.span))
     else:
-        others = other_names(SECTIONS)
+        others = other_names(SECTIONS) | {
+            name: key for key in ("loss", "loss_weight", "metrics", "optimizer") for name in SETTINGS[key].also
+        }
         inner = {name for kind in parts("composition").values() for name in (kind.spec_name, "shortcut")}
         help = "this belongs inside `model`" if word in inner else f"there are {', '.join(SECTIONS)}"
         found = None if word in inner else findings.nearest(word, SECTIONS, others)

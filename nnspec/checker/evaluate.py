@@ -8,7 +8,7 @@ from typing import TypeVar
 from nnspec.checker.declare import Declarations
 from nnspec.checker.describe import loss_by_name
 from nnspec.checker.draft import Draft
-from nnspec.checker.evaluator import Evaluator
+from nnspec.checker.evaluator import Evaluator, called
 from nnspec.checker.findings import Unknown
 from nnspec.checker.missing import Missing
 from nnspec.checker.outputs import output_names
@@ -191,7 +191,9 @@ class _Evaluation:
         given, changes = self.settings.values.get(setting), self.settings.arguments.get(setting, {})
         if given is None:
             for change in () if self.missing.excused(setting) else changes.values():
-                self.findings.error("NN203", f"this spec has no {setting} to change", change.name)
+                outputs = setting == "loss" and called(change.value) in parts("loss")
+                help = "losses by name are those of `outputs { … }`, which ends a model" if outputs else ""
+                self.findings.error("NN203", f"this spec has no {setting} to change", change.name, help=help)
             self.lacks(setting)
             return None
         value = self.evaluator.part(given.value, setting, given.via, changes)

@@ -320,10 +320,13 @@ class _Resolver:
         return Figure(run.name, word)
 
     def _unknown(self, word: str, span: Span) -> None:
-        found = self.findings.nearest(word, [*figures(), *self.evaluator.lets], FIGURES_ELSEWHERE)
+        own = sorted(self.evaluator.output_figures)
+        known = [*(figure for figure in figures() if not own or figure not in added_figures()), *own]
+        others = FIGURES_ELSEWHERE | {f.removesuffix("uracy"): f for f in own if f.endswith("_accuracy")}
+        found = self.findings.nearest(word, [*known, *self.evaluator.lets], others)
         found = found or next((figure for figure in figures() if figure == f"{word}_loss"), None)
         if not self.recovery.excuses(word, found):
-            more = respelt(span, found, FIGURES_ELSEWHERE, f"the figures are {', '.join(f'`{f}`' for f in figures())}")
+            more = respelt(span, found, others, f"the figures are {', '.join(f'`{f}`' for f in figures())}")
             self.findings.error("NN602", f"unknown figure `{word}`", span, **more)
 
     def _constant(self, expression: tree.Expression, depth: int) -> Node | None:

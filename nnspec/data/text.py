@@ -369,4 +369,5 @@ def _unseen(train: NDArray[Any], test: NDArray[Any], alphabet: str) -> tuple[str
     more = f" and {len(unseen) - _LISTED:,} more" if len(unseen) > _LISTED else ""
     what = "characters" if len(unseen) > 1 else "character"
     times = int(counts[1][unseen].sum())
-    return (f"{len(unseen):,} {what} of the test text, {times:,} in all, do not occur in training: {listed}{more}",)
+    occurs = "do not occur" if len(unseen) > 1 else "does not occur"
+    return (f"{len(unseen):,} {what} of the test text, {times:,} in all, {occurs} in training: {listed}{more}",)

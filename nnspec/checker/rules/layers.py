@@ -90,10 +90,10 @@ def looks_ahead(experiment: Experiment) -> Iterator[Diagnostic]:
             argument, instead = "", f"remove `{given[0]}`"
         yield advice(
             "NN721",
-            f"`{node.value.name}` lets each position see later ones, including its target",
+            f"`{node.value.name}` lets each place see later ones, including its target",
             node.span,
             f"write `{argument}`" if argument else instead,
-            (Note(experiment.data[0].value.origin.span, "the target of each position is the next one"),),
+            (Note(experiment.data[0].value.origin.span, "the target of each place is the next one"),),
             with_argument(node, argument, f"add `{argument}`") if argument else None,
         )
 

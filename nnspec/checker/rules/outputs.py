@@ -26,6 +26,15 @@ def outputs_fit(
     try:
         loss.part.fit(outputs, classes, shape, loss.values())
     except ShapeError as error:
+        if facts.targets and target != "input" and last.value.name != "outputs":
+            names = [field.name for field in facts.targets]
+            message = (
+                f"the data has the targets {', '.join(f'`{name}`' for name in names)}, but the model has one output"
+            )
+            source = Note(data[0].value.origin.span, "the data")
+            help = f"end the model with `outputs {{ {' '.join(f'{name} {{ … }}' for name in names)} }}`"
+            yield Diagnostic("NN402", message, last.span, notes=(source,), help=help)
+            return
         own = loss.arguments.get(error.argument or "")
         notes = [] if own else [Note(loss.origin.span, "the loss")]
         if target == "input":

@@ -222,11 +222,11 @@ transposed as they are read. If they do come first, set `axes=[channels, rows, c
     ),
     "NN721": Explanation(
         """
-With `Text` data, the target of each position is the next character or word. A layer that lets a position see later ones
+With `Text` data, the target of each place is the next character or word. A layer that lets a place see later ones
 gives the answer away: the loss falls close to zero on both training and test data, but the network generates nonsense,
 because the characters that it learned to copy do not exist yet at generation time. `MultiHeadAttention` needs
 `causal=true` and `Conv1D` needs `padding=causal`; recurrent layers look ahead only if they are `bidirectional`, and
-`Linear` and `LayerNorm` never do. Pooling layers, `Flatten`, and `BatchNorm` during training mix all positions.
+`Linear` and `LayerNorm` never do. Pooling layers, `Flatten`, and `BatchNorm` during training mix all places.
 """,
         Example(
             'data = Text("poem.txt", context=8)\n'

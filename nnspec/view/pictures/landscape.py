@@ -58,7 +58,7 @@ def picture_place(
     """
     path = Path(out) if out is not None else Path(f"{Path(spec).stem or 'spec'}-{what}.png")
     if path.suffix.lower() not in _FORMATS:
-        raise OutputError(f"{path} has no picture suffix; it must end in {', '.join(_FORMATS)}")
+        raise OutputError(f"{path} has no picture suffix; it must end in {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}")
     if path.is_dir():
         raise OutputError(f"{path} is a folder")
     if os.path.lexists(path) and not force:

@@ -8,10 +8,11 @@ from itertools import groupby
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from nnspec.checker.program import Experiment, LayerNode, TrainSettings
+from nnspec.checker.program import Experiment, LayerNode, PartValue, TrainSettings
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.preparing import preparation_in_words
 from nnspec.compiler.proofs import Compiled
+from nnspec.engine.arguments import written
 from nnspec.engine.layers.contract import Shape, shape_in_words
 from nnspec.engine.parameter import Segment
 from nnspec.view.terminal.screen import Column, table
@@ -124,12 +125,12 @@ def _layers(layout: Layout, width: int) -> Any:
     return table(
         [
             Column("layer", [row.layer for row in rows], 0),
-            Column("in", [shape_in_words(row.incoming) for row in rows], 1, right=True),
-            Column("out", [shape_in_words(row.out) for row in rows], 1, right=True),
+            Column("in", [_extents(row.incoming) for row in rows], 1, right=True),
+            Column("out", [_extents(row.out) for row in rows], 1, right=True),
             Column("parameters", [f"{row.size:,}" for row in rows], 2, right=True),
             Column("FLOPs", [f"{row.flops:,}" for row in rows], 3, right=True),
-            *([Column("reads", [row.reads for row in rows], 6)] if any(row.reads for row in rows) else []),
-            Column("writes into", [row.writes for row in rows], 5),
+            *([Column("reads", [row.reads for row in rows], 5)] if any(row.reads for row in rows) else []),
+            Column("writes into", [row.writes for row in rows], 6),
             Column("where", [row.where for row in rows], 4),
         ],
         width,
@@ -140,7 +141,7 @@ def _sums(lane: Experiment, layout: Layout, console: Console) -> None:
     rows = [
         ("optimizer", str(lane.optimizer)),
         ("loss", str(lane.loss)),
-        ("data", " or ".join(str(choice.value) for choice in lane.data)),
+        ("data", " or ".join(_in_spec(choice.value) for choice in lane.data)),
         ("sample", _sample(lane)),
         *zip(("preparation", *[""] * 99), preparation_in_words(lane), strict=False),
         ("train", ", ".join([_duration(lane.train), f"batch {lane.train.batch}", lane.dtype, *_more(lane)])),
@@ -157,9 +158,21 @@ def _sums(lane: Experiment, layout: Layout, console: Console) -> None:
         console.print(f"{name:<{width}} {value}", soft_wrap=True)
 
 
+def _in_spec(value: PartValue[Any]) -> str:
+    """Return a part with its arguments as written in a spec."""
+    arguments = ", ".join(f"{name}={written(bound.value)}" for name, bound in value.arguments.items())
+    return f"{value.name}({arguments})" if arguments else value.name
+
+
+def _extents(shape: Shape) -> str:
+    return shape_in_words(shape) or "id"
+
+
 def _sample(lane: Experiment) -> str:
-    """Describe the shape of a sample, and how it is stored in files if that differs."""
+    """Describe the shape of a sample, of each of its inputs, and how it is stored in files if that differs."""
     facts = lane.facts
+    if facts.inputs:
+        return ", ".join(f"{field.name} {_extents(field.shape)}" for field in facts.inputs)
     axes = f" ({' × '.join(facts.axes)})" if facts.axes else ""
     stored = f", stored as {' × '.join(facts.stored_axes)}" if facts.stored_axes else ""
     return f"{shape_in_words(facts.shape)}{axes}{stored}"

@@ -10,7 +10,7 @@ from typing import Any
 from nnspec.statistics.significance import deviation, mean
 from nnspec.view.wording import numbers
 
-__all__ = ["FoldTable", "fold_tables"]
+__all__ = ["FoldTable", "fold_tables", "is_cross_validated"]
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,17 @@ class FoldTable:
     rows: tuple[tuple[str, ...], ...]
 
 
+def is_cross_validated(lane: Mapping[str, Any]) -> bool:
+    """Whether the trainings of a lane, as recorded in the summary of a run, have different folds held out."""
+    return str(lane.get("train", {}).get("validation", "")).startswith("folds")
+
+
 def fold_tables(summary: Mapping[str, Any], names: Sequence[str]) -> Iterator[FoldTable]:
     """Yield the table of each of these lanes that is cross-validated, from the record of a run."""
     lanes = {str(lane["name"]): lane for lane in summary.get("lanes", ())}
     for lane in (lanes[name] for name in names if name in lanes):
         trainings = lane.get("repeats", ())
-        if len(trainings) > 1 and str(lane["train"]["validation"]).startswith("folds"):
+        if len(trainings) > 1 and is_cross_validated(lane):
             yield _table(str(lane["name"]), trainings, len(trainings) // max(1, int(lane["train"]["repeats"])))
 
 
