@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,15 @@ def test_windows_are_views_of_one_table(tmp_path: Path) -> None:
     x = load(series(tmp_path)).train.x
     assert x.strides == (24, 8)
     assert np.shares_memory(x[0], x[1])
+
+
+def test_windows_that_skip_rows_are_copied_once() -> None:
+    table = np.arange(40_000.0).reshape(-1, 2)
+    tracemalloc.start()
+    x = Windows(100, stride=50, sampling=4).samples(table)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert x.nbytes <= peak < 1.5 * x.nbytes
 
 
 def test_rows_keep_their_order_and_columns_their_choice(tmp_path: Path) -> None:
