@@ -205,6 +205,16 @@ def test_columns_of_a_table_are_targets(tmp_path: Path) -> None:
         ("loss { kind =", "loss { other = MSE; kind =", "NN201 unknown output `other`"),
         ("metrics { kind", "metrics { other = [mae]; kind", "NN201 unknown output `other`"),
         ("loss_weight { parity", "loss_weight { other = 1; parity", "NN201 unknown output `other`"),
+        (
+            "batch = 5;",
+            "batch = 5; augment = mixup;",
+            "NN302 `mixup` mixes targets, but only of a model with a single output",
+        ),
+        (
+            "batch = 5;",
+            "batch = 5; standardise_target = true;",
+            "NN302 `standardise_target` scales all numbers of a target",
+        ),
         ("parity = 0.3;", "parity = -0.3;", "NN302 `loss_weight` must be at least 0"),
         ("size { Linear(2) }", "size { Linear(3) }", "NN402 output `size`: Huber compares 3 outputs"),
         ("kind { Linear(3) }", "kind { Linear(2) }", "NN402 output `kind`: the data has 3 classes"),

@@ -174,3 +174,9 @@ def test_flops_and_parameters() -> None:
     (lane,) = compiled(VAE).program.lanes
     assert lane.objective == f"{lane.loss} + 0.01 kl_loss"
     assert [node.geometry.out for node in lane.layers] == [(12,), (12,), (8,), (4,), (784,)]
+
+
+def test_a_sample_outside_training_is_the_mean_even_of_infinite_deviations() -> None:
+    network = nn.Sequential(nn.Sample()).eval()
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(network.forward(np.array([[3.0, -2.0, 5000.0, -5000.0]])), [[3, -2]])

@@ -66,6 +66,8 @@ def _mixing(train: TrainSettings, data: Data, span: Span) -> Iterator[Diagnostic
         message, help = f"{what} and `{mixing[1].spec_name}` would both mix a batch", "use one of them"
     elif train.target == "input":
         message = f"{what} mixes targets, but with `target = input` there are none"
+    elif data[0].facts.targets:
+        message = f"{what} mixes targets, but only of a model with a single output"
     elif data[0].facts.weight is not None:
         message = f"{what} mixes samples, but they have weights" if data[0].facts.weighted else ""
         message = message or f"{what} mixes samples, but some of their places are ignored"
@@ -92,6 +94,8 @@ def targets_to_standardise(draft: Draft, train: TrainSettings, data: Data) -> It
         reason = "with `target = input` the targets are the samples; use `standardise` to scale them"
     elif data[0].facts.classes is not None:
         reason = "`standardise_target` scales numbers, but the targets are classes"
+    elif any(field.classes for field in data[0].facts.targets):
+        reason = "`standardise_target` scales all numbers of a target, but some of its outputs are classes"
     elif loss is not None and issubclass(loss.part, Loss) and loss.part.target_range != Range():
         reason = f"`{loss.name}` needs targets {loss.part.target_range}, but standardised targets have no bounds"
     if reason:
