@@ -21,6 +21,7 @@ _FEW = ("train.epochs=1", "train.batch=16")
 SPECS = {
     "autoencoder": ("medium", _PICTURES),
     "fashion": (None, _PICTURES),
+    "forecast": (None,),
     "lenet": (None, _PICTURES),
     "names_rnn": (None, "data.context=8", "data.stride=400"),
     "race": ("Adam", _PICTURES),

@@ -175,7 +175,7 @@ def test_arguments_are_in_the_order_in_which_they_are_declared_and_those_of_base
     assert names == ["params", "lr", "betas", "eps", "momentum_decay", "weight_decay", "decay_all"]
     kinds = [parameter.kind.name for parameter in inspect.signature(nn.Momentum).parameters.values()]
     assert kinds == ["POSITIONAL_OR_KEYWORD"] * 3 + ["KEYWORD_ONLY"] * 2
-    assert [*inspect.signature(nn.Linear).parameters][-4:] == ["bias", "init", "dtype", "rng"]
+    assert [*inspect.signature(nn.Linear).parameters][-5:] == ["bias", "init", "bias_init", "dtype", "rng"]
 
 
 @pytest.mark.parametrize(

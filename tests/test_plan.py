@@ -73,6 +73,7 @@ def test_every_way_to_cut_batches_trains_as_the_loop_does(settings: str, loss: s
 )
 def test_sizes_of_batches(settings: str, sizes: list[int]) -> None:
     plan = make_plan(spec(train=settings))
+    plan.begin(0)
     assert [plan.train_batch(number)[1] for number in range(plan.batches)] == sizes
 
 
