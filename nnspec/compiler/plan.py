@@ -373,8 +373,8 @@ class Plan:
         return -(-self.batches // self.experiment.train.accumulate)
 
     def span(self, record: int) -> range:
-        """Return the batches of a record, numbered throughout training: the batch b of epoch e is e · batches + b. Beyond
-        the length of the training, a record is an epoch.
+        """Return the batches of a record, numbered throughout training: the batch b of epoch e is e · batches + b.
+        Beyond the length of the training, a record is an epoch.
         """
         first, end = (self._batch_after(self.length.steps_at(records)) for records in (record, record + 1))
         return range(first, end) if first < end else range(record * self.batches, (record + 1) * self.batches)
