@@ -294,6 +294,9 @@ def large_numbers(sample: Sample) -> None:
     for dtype in ("float32", "float64"):
         with case(dtype=dtype), np.errstate(over="raise", invalid="raise", divide="raise"):
             layer, x = sample.make_in(dtype), sample.x(5, dtype)
+            inner = [each for each in layer.walk() if each is not layer]
+            if any("large_numbers" in type(each).expected_failures for each in inner):
+                skip("a layer in it cannot take large numbers")
             if not sample.tokens:
                 x *= 1e4
             y = layer.forward(x)
