@@ -259,6 +259,8 @@ class Recording:
         orders = [sorted(kept, key=lambda axis, own=own: abs(own.strides[axis])) for own in (source, whole)]  # type: ignore[misc]
         if orders[0] != orders[1] and len(axes) > 1:
             raise Untraceable("it sums over several axes into an array of another order")  # sums would nest differently
+        if len(axes) > 1 and not _is_dense(source):
+            raise Untraceable("it sums over several axes of an array with gaps")  # NumPy adds up in blocks of its own
         function = _function(ufunc, (found.dtype,) * 3)
         self.runs("loop", (whole, source, whole), source.shape, function)
         return result
@@ -613,6 +615,13 @@ def _function(ufunc: Any, dtypes: tuple[Any, ...]) -> tuple[int, int]:
 
 def _is_view(found: Any, of: NDArray[Any]) -> bool:
     return isinstance(found, np.ndarray) and (found.size == 0 or np.may_share_memory(plain(found), plain(of)))
+
+
+def _is_dense(array: NDArray[Any]) -> bool:
+    """Whether the elements of an array fill their memory without gaps, in some order of its axes."""
+    axes = sorted((axis for axis in range(array.ndim) if array.shape[axis] > 1), key=lambda axis: -array.strides[axis])
+    ends = [array.strides[b] * array.shape[b] for b in axes[1:]] + [array.itemsize]
+    return all(array.strides[axis] == end for axis, end in zip(axes, ends, strict=True))
 
 
 def _overlap(one: NDArray[Any], other: NDArray[Any]) -> bool:
