@@ -301,7 +301,7 @@ def test_a_flag_for_an_argument_finds_its_part_in_any_order(flags: tuple[str, ..
 @pytest.mark.parametrize(
     ("text", "code", "at"),
     [
-        (base(more="metrics.nonsense = true"), "NN201", "metrics.nonsense"),
+        (base(more="metrics.nonsense = true"), "NN203", "metrics.nonsense"),
         (base(more="race { accuracy }"), "NN305", "accuracy"),
     ],
 )

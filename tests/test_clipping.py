@@ -127,6 +127,7 @@ def test_a_plan_clips_as_the_loop_does(settings: str, optimizer: str, digits: Da
 
 def test_every_step_of_a_plan_stays_within_its_bounds(digits: Dataset) -> None:
     plan = make_plan(spec(train="batch = 16; clip_norm = 0.02; clip_value = 0.005"), digits)
+    plan.begin(0)
     for number in range(plan.batches):
         plan.train_batch(number)
         grad = plan.buffers["gradients"]

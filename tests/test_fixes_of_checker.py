@@ -20,7 +20,7 @@ HIDDEN = "block Hidden(units, act=ReLU) { Linear(units); act }\n"
 CASES: dict[str, Case] = {
     "layer of another framework": (base("ReLU", "relu"), "relu", "ReLU", True),
     "layer in other letters": (base("ReLU", "RelU"), "RelU", "ReLU", True),
-    "layer, misspelt": (base("ReLU", "ReLUU"), "ReLUU", "ReLU", False),
+    "layer, misspelt": (base("Linear(16)", "Lineer(16)"), "Lineer", "Linear", False),
     "layer with arguments": (base("Linear(16)", "Dense(16)"), "Dense", "Linear", True),
     "loss of another framework": (base("CrossEntropy", "CrossEntropyLoss"), "CrossEntropyLoss", "CrossEntropy", True),
     "optimizer, misspelt": (base("SGD(", "SDG("), "SDG", "SGD", False),

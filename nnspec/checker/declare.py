@@ -27,7 +27,9 @@ __all__ = [
     "declare_flag",
 ]
 
-_RESERVED = {"incoming", *SETTINGS, *SECTIONS, *FUNCTIONS, *CONSTANTS, *(a.name for a in TRAIN)}
+_FREE = {"steps", "record", "accumulate", "average", "sharpness", "balance"}
+"""Settings of `train` whose names a `let` may have all the same."""
+_RESERVED = {"incoming", *SETTINGS, *SECTIONS, *FUNCTIONS, *CONSTANTS, *(a.name for a in TRAIN)} - _FREE
 
 MAX_NAME = 64
 """The maximum length of a lane's name, which is also the name of the folder with its weights."""

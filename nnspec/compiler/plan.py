@@ -450,7 +450,10 @@ class Plan:
             clip_grad_norm(self.optimizer.params, train.clip_norm)
         clipped, evaluated = time.perf_counter_ns(), self._evaluating
         self.optimizer.at(self.epoch + number // train.accumulate / self.steps, self.length.epochs, self.steps)
-        self.optimizer.step(self._objective(loss + penalty, again) if again is not None else None)
+        if again is None:
+            self.optimizer.step()
+        else:
+            self.optimizer.step(self._objective(loss + penalty, again))
         moved = time.perf_counter_ns()
         if train.constraint is not None:
             constrain(self.full_network.parameters(), train.constraint, self.buffers["constraint"])

@@ -85,7 +85,7 @@ class _Transposed(Convolution):
         windows = self._windows_on(planes)
         source = self._padded(g, windows)
         if self.trains and self.bias is not None:
-            np.add.reduce(windows.inner(source), axis=(1, 2, 3), out=self.bias.grad)
+            np.add.reduce(source.reshape(len(source), -1), axis=1, out=self.bias.grad)  # its padding is zero
         if self.trains:
             self._weight_gradient(self._contiguous(planes), source, windows)
         if not input_grad:
