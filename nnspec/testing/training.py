@@ -178,7 +178,7 @@ def _spec_with(cls: type[Part], sample: Any) -> str:
     if isinstance(sample, Sample):
         return layer_spec(sample)
     if isinstance(sample, LossSample):
-        width = sample.outputs[-1]
+        width = sample.outputs[-1] if sample.outputs[-1] > 1 else 4  # a row for each class, as one output takes two
         squashed = "; LogSoftmax" if cls.as_kind(type(sample.make())).takes_logs else ""
         return _spec(f"Linear(5); Tanh; Linear({width}){squashed}", data, loss=_call(sample.part, sample.arguments))
     part = _call(sample.part, sample.arguments) if sample.arguments else sample.part
