@@ -374,10 +374,13 @@ class Plan:
 
     def span(self, record: int) -> range:
         """Return the batches of a record, numbered throughout training: the batch b of epoch e is e · batches + b.
-        Beyond the length of the training, a record is an epoch.
+        Beyond the length of a training in epochs, a record is an epoch.
         """
+        by_step = self.experiment.train.steps or self.experiment.train.record
         first, end = (self._batch_after(self.length.steps_at(records)) for records in (record, record + 1))
-        return range(first, end) if first < end else range(record * self.batches, (record + 1) * self.batches)
+        if first < end or by_step:
+            return range(first, end)
+        return range(record * self.batches, (record + 1) * self.batches)
 
     def _batch_after(self, steps: int) -> int:
         epoch, within = divmod(steps, self.steps)
