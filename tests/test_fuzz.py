@@ -366,7 +366,7 @@ def test_a_planted_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(owner, attribute, fault, raising=False)
     monkeypatch.setattr(formatter, "_hold", lambda *_: None)  # fmt itself would notice, too
 
-    @settings(STEADY, max_examples=400, phases=[Phase.generate], report_multiple_bugs=False)
+    @settings(STEADY, max_examples=1500, phases=[Phase.generate], report_multiple_bugs=False)
     @given(**strategies)
     def search(**drawn: Any) -> None:
         test.hypothesis.inner_test(**drawn)  # type: ignore[attr-defined]
