@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import gc
 import importlib.util
 import json
 import os
@@ -11,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +41,15 @@ from nnspec.export.verify import TOLERANCE
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 SUFFIXES = {"numpy": ".py", "torch": ".py", "onnx": ".onnx", "c": ".c", "safetensors": ".safetensors", "npz": ".npz"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_processes_of_others() -> None:
+    """Forget processes that earlier tests dropped: `Popen` looks after them when it starts the next, with a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+        subprocess._cleanup()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)
