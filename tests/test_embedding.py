@@ -84,10 +84,13 @@ def test_measurements_cannot_be_token_ids(folder: Path) -> None:
     [
         ("Embedding(8); LSTM(4, return_sequences=false); Embedding(6)", "Embedding expects ids but got numbers"),
         ("Embedding(6); MultiHeadAttention(4); Linear(5)", "4 heads do not share a width of 6 evenly"),
-        ("Embedding(6); MultiHeadAttention(8, 2); Linear(5)", "this MultiHeadAttention expects rows of 8"),
+        ("Embedding(6); MultiHeadAttention(8, 2); Linear(5)", "this MultiHeadAttention expects 8 features but got 6"),
         ("MultiHeadAttention(2); Linear(5)", "MultiHeadAttention expects real-valued input but got ids from 0 to 4"),
         ("PositionalEmbedding; Linear(5)", "PositionalEmbedding expects real-valued input but got ids from 0 to 4"),
-        ("Embedding(6); PositionalEmbedding(9, 6); Linear(5)", "this PositionalEmbedding is for 9 but got 8×6"),
+        (
+            "Embedding(6); PositionalEmbedding(9, 6); Linear(5)",
+            "this PositionalEmbedding expects 9 positions but got 8",
+        ),
     ],
 )
 def test_shapes_that_do_not_fit_are_reported(folder: Path, model: str, message: str) -> None:

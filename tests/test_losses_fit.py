@@ -149,7 +149,7 @@ def test_a_right_answer_for_sure_costs_a_little_still() -> None:
 
 
 def test_values_that_are_not_probabilities_are_rejected() -> None:
-    with pytest.raises(ValueError, match=r"targets lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"targets are in \[0, 1\]"):
         nn.BCEWithLogitsLoss().forward(np.zeros((1, 2)), np.array([[0.5, 1.5]]))
     with pytest.raises(ValueError, match="at least 0"):
         nn.KLDivLoss().forward(np.zeros((1, 2)), np.array([[0.5, -0.5]]))

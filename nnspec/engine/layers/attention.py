@@ -35,6 +35,7 @@ from nnspec.engine.layers.contract import (
     Layer,
     Shape,
     ShapeError,
+    check_given,
     rows_of_places,
     sample_in_words,
     saved,
@@ -123,15 +124,9 @@ class MultiHeadAttention(Layer):
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """`(T, D)`, unchanged. FLOPs of the products and biases, and five per score for its share of a softmax."""
-        heads, given = arguments["num_heads"], arguments.get("embed_dim")
+        heads = arguments["num_heads"]
         length, width = sequence(cls, incoming, f" and `Linear({4 * heads})`" if len(incoming) == 1 else "")
-        if given is not None and given != width:
-            raise ShapeError(
-                f"this MultiHeadAttention expects rows of {given} but got rows of {width}",
-                argument="embed_dim",
-                label=f"expected {given} here",
-                help=f"`MultiHeadAttention({heads})` accepts any input size",
-            )
+        check_given(cls, arguments, "embed_dim", width, without=f"MultiHeadAttention({heads})")
         if width % heads:
             fits = next(n for n in range(min(heads, width), 0, -1) if width % n == 0)
             help = f"`MultiHeadAttention({fits})` divides them, or put `Linear({-(-width // heads) * heads})` before it"

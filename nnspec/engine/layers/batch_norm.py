@@ -13,11 +13,10 @@ from nnspec.engine.layers.contract import (
     Geometry,
     Layer,
     Shape,
-    ShapeError,
     beside_features,
     but_features,
+    check_given,
     feature_axis,
-    sample_in_words,
     saved,
 )
 from nnspec.engine.parameter import Parameter
@@ -73,15 +72,8 @@ class BatchNorm(Layer):
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """Any shape, unchanged; 8 FLOPs per number."""
-        channels, given = incoming[feature_axis(incoming)], arguments.get("num_features")
-        if given is not None and given != channels:
-            raise ShapeError(
-                f"this BatchNorm expects {given} {'channels' if len(incoming) > 2 else 'features'} but "
-                f"got {sample_in_words(incoming)}",
-                argument="num_features",
-                label=f"expected {given} here",
-                help="`BatchNorm` accepts any input size",
-            )
+        channels = incoming[feature_axis(incoming)]
+        check_given(cls, arguments, "num_features", channels, "channel" if len(incoming) > 2 else "feature")
         return Geometry(
             out=incoming,
             flops=8 * prod(incoming),

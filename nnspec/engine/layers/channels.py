@@ -20,6 +20,7 @@ from nnspec.engine.layers.contract import (
     ShapeError,
     beside_features,
     but_features,
+    check_given,
     feature_axis,
     sample_in_words,
     saved,
@@ -75,14 +76,8 @@ class _GroupNorm(Layer):
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """Any shape, unchanged."""
-        channels, given = incoming[feature_axis(incoming)], arguments.get("num_channels")
-        if given is not None and given != channels:
-            raise ShapeError(
-                f"this {cls.spec_name} expects {given} channels but got {sample_in_words(incoming)}",
-                argument="num_channels",
-                label=f"{channels} arrive",
-                help=f"`{cls.spec_name}` accepts any number of channels",
-            )
+        channels = incoming[feature_axis(incoming)]
+        check_given(cls, arguments, "num_channels", channels, "channel")
         groups = cls._count(channels, arguments)
         if channels % groups:
             fits = next(n for n in range(min(groups, channels), 0, -1) if channels % n == 0)
@@ -316,14 +311,8 @@ class Scale(Layer):
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """Any shape, unchanged."""
-        features, given = incoming[feature_axis(incoming)], arguments.get("num_features")
-        if given is not None and given != features:
-            raise ShapeError(
-                f"this Scale expects {given} features but got {sample_in_words(incoming)}",
-                argument="num_features",
-                label=f"{features} arrive",
-                help="`Scale` accepts any number of features",
-            )
+        features = incoming[feature_axis(incoming)]
+        check_given(cls, arguments, "num_features", features)
         bias = arguments["bias"]
         return Geometry(
             out=incoming,

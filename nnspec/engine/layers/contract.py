@@ -467,6 +467,36 @@ def sequence(layer: type[Layer], incoming: Shape, before: str = "") -> tuple[int
     )
 
 
+def sequence_or_image(layer: type[Layer], incoming: Shape, otherwise: str = "remove it") -> None:
+    """Raise ShapeError for a sample with fewer than two axes."""
+    if len(incoming) < 2:
+        raise ShapeError(
+            f"{layer.spec_name} expects a sequence or an image but got {sample_in_words(incoming)}",
+            help=f"{otherwise}, or put it before the layer that flattens the sample",
+        )
+
+
+def check_given(
+    layer: type[Layer],
+    arguments: Mapping[str, Any],
+    argument: str,
+    arriving: int,
+    what: str = "feature",
+    without: str = "",
+) -> None:
+    """Raise ShapeError if a size is given that would otherwise be inferred, and another one arrives. `without` is the
+    layer in a spec without it.
+    """
+    given = arguments.get(argument)
+    if given is not None and given != arriving:
+        raise ShapeError(
+            f"this {layer.spec_name} expects {given} {what}{'' if given == 1 else 's'} but got {arriving}",
+            argument=argument,
+            label=f"expected {given} here",
+            help=f"`{without or layer.spec_name}` accepts any input size",
+        )
+
+
 def image(layer: type[Layer], incoming: Shape, least: int = 1) -> tuple[int, int, int]:
     """Return channels, rows and columns of an image `(C, H, W)`. Raises ShapeError for other samples, and says how to
     turn them into an image, with at least `least` rows if possible.

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
 from nnspec.engine.initializers import BiasInit, HeNormal, Initializer
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, image, saved, sequence
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, check_given, image, saved, sequence
 from nnspec.engine.layers.windows import (
     Dilation,
     Dilation1D,
@@ -101,14 +101,9 @@ class Convolution(Layer):
         bias.
         """
         channels, plane = cls._planes(incoming, arguments)
-        given, out, groups = arguments.get("in_channels"), arguments["out_channels"], arguments["groups"]
-        if given is not None and given != channels:
-            raise ShapeError(
-                f"this {cls.spec_name} expects {given} channel{'s' if given != 1 else ''} but got {channels}",
-                argument="in_channels",
-                label=f"expected {given} here",
-                help=f"`{cls.spec_name}({out}, {_in_spec(arguments['kernel_size'])})` accepts any input size",
-            )
+        out, groups = arguments["out_channels"], arguments["groups"]
+        without = f"{cls.spec_name}({out}, {_in_spec(arguments['kernel_size'])})"
+        check_given(cls, arguments, "in_channels", channels, "channel", without)
         if problem := _group_problem(channels, out, groups):
             help = f"`groups={gcd(channels, out)}` divides both"
             raise ShapeError(problem, argument="groups", label="does not divide both", help=help)

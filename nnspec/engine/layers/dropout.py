@@ -8,15 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import (
-    Geometry,
-    Layer,
-    Shape,
-    ShapeError,
-    beside_features,
-    sample_in_words,
-    saved,
-)
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, beside_features, saved, sequence_or_image
 from nnspec.engine.part import Also, Positive, Probability, kept
 from nnspec.engine.random import default_generator
 from nnspec.engine.work import Work
@@ -98,11 +90,7 @@ class SpatialDropout(Dropout):
 
     @classmethod
     def _masked(cls, incoming: Shape) -> Shape:
-        if len(incoming) < 2:
-            raise ShapeError(
-                f"SpatialDropout expects a sequence or an image but got {sample_in_words(incoming)}",
-                help="write `Dropout` instead",
-            )
+        sequence_or_image(cls, incoming, "write `Dropout` instead")
         return beside_features(incoming)
 
 

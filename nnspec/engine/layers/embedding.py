@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.initializers import Initializer, Normal
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, sequence, shape_in_words
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, check_given, saved, sequence
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Inferred, kept
 from nnspec.engine.random import default_generator
@@ -220,14 +220,8 @@ class ClassToken(Layer):
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """`(T, D) -> (T + 1, D)`, at no cost."""
-        (places, width), given = sequence(cls, incoming), arguments.get("embedding_dim")
-        if given is not None and given != width:
-            raise ShapeError(
-                f"this ClassToken expects rows of {given} but got rows of {width}",
-                argument="embedding_dim",
-                label=f"expected {given} here",
-                help="`ClassToken` accepts any width",
-            )
+        places, width = sequence(cls, incoming)
+        check_given(cls, arguments, "embedding_dim", width)
         return Geometry(
             out=(places + 1, width), flops=0, parameters={"weight": (width,)}, inferred={"embedding_dim": width}
         )
@@ -288,15 +282,8 @@ class PositionalEmbedding(_Positions):
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """Unchanged; one addition per number."""
         found = sequence(cls, incoming)
-        for name, extent in zip(("length", "embedding_dim"), found, strict=True):
-            given = arguments.get(name)
-            if given is not None and given != extent:
-                raise ShapeError(
-                    f"this PositionalEmbedding is for {given} but got {shape_in_words(incoming)}",
-                    argument=name,
-                    label=f"{extent} arrives",
-                    help="`PositionalEmbedding` accepts any input size",
-                )
+        for name, extent, what in zip(("length", "embedding_dim"), found, ("position", "feature"), strict=True):
+            check_given(cls, arguments, name, extent, what)
         return Geometry(
             out=incoming,
             flops=prod(incoming),

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.initializers import BiasInit, HeNormal, Initializer
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, sample_in_words, saved
+from nnspec.engine.layers.contract import (
+    Geometry,
+    Layer,
+    Shape,
+    ShapeError,
+    check_given,
+    rows_of_places,
+    sample_in_words,
+    saved,
+)
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Inferred, argument, kept
 from nnspec.engine.random import default_generator
@@ -70,15 +79,9 @@ class Linear(Layer):
             raise ShapeError(
                 f"Linear expects features but got {sample_in_words(incoming)}", help="add `Flatten` before it"
             )
-        (*places, arriving), given = incoming, arguments.get("in_features")
+        *places, arriving = incoming
         out, bias = arguments["out_features"], arguments["bias"]
-        if given is not None and given != arriving:
-            raise ShapeError(
-                f"this Linear expects {given} features but got {arriving}",
-                argument="in_features",
-                label=f"expected {given} here",
-                help=f"`Linear({out})` accepts any input size",
-            )
+        check_given(cls, arguments, "in_features", arriving, without=f"Linear({out})")
         return Geometry(
             out=(*places, out),
             flops=prod(places) * (2 * arriving * out + (out if bias else 0)),

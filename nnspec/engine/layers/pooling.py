@@ -23,9 +23,9 @@ from nnspec.engine.layers.contract import (
     but_features,
     feature_axis,
     image,
-    sample_in_words,
     saved,
     sequence,
+    sequence_or_image,
     shape_in_words,
 )
 from nnspec.engine.layers.windows import (
@@ -280,11 +280,7 @@ class GlobalAvgPool(Layer):
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """`(T, F) -> (F,)` or `(C, H, W) -> (C,)`; one FLOP per number."""
-        if len(incoming) < 2:
-            raise ShapeError(
-                f"GlobalAvgPool expects a sequence or an image but got {sample_in_words(incoming)}",
-                help="remove it, or put it before the layer that flattens the sample",
-            )
+        sequence_or_image(cls, incoming)
         out = (incoming[feature_axis(incoming)],)
         return Geometry(out=out, flops=prod(incoming), work={"share": Work(out)})
 
@@ -341,11 +337,7 @@ class GlobalMaxPool(Layer):
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """`(T, F) -> (F,)` or `(C, H, W) -> (C,)`; one FLOP per number."""
-        if len(incoming) < 2:
-            raise ShapeError(
-                f"GlobalMaxPool expects a sequence or an image but got {sample_in_words(incoming)}",
-                help="remove it, or put it before the layer that flattens the sample",
-            )
+        sequence_or_image(cls, incoming)
         out = (incoming[feature_axis(incoming)],)
         work = {"at": Work(out, "index", saved=True), "where": Work(out, "index")}
         if len(incoming) == 2:

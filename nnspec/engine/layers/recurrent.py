@@ -21,6 +21,7 @@ from nnspec.engine.layers.contract import (
     Layer,
     Shape,
     ShapeError,
+    check_given,
     rows_of_places,
     sample_in_words,
     saved,
@@ -167,15 +168,9 @@ class Recurrent(Layer):
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """`(T, in) -> (T, hidden)`, or `(hidden,)`; 2·gates·hidden·(in + hidden) FLOPs per step for the products."""
         name = cls.spec_name
-        (places, arriving), given = sequence(cls, incoming), arguments.get("in_features")
+        places, arriving = sequence(cls, incoming)
         hidden, width = arguments["hidden_size"], cls.gates * arguments["hidden_size"]
-        if given is not None and given != arriving:
-            raise ShapeError(
-                f"this {name} expects {given} features but got {arriving}",
-                argument="in_features",
-                label=f"expected {given} here",
-                help=f"`{name}({hidden})` accepts any input size",
-            )
+        check_given(cls, arguments, "in_features", arriving, without=f"{name}({hidden})")
         bias = arguments["bias"]
         directions, state = 1 + arguments["bidirectional"], arguments.get("state")
         cls._check_state(state, directions * hidden, arguments)

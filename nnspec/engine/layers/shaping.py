@@ -17,6 +17,7 @@ from nnspec.engine.layers.contract import (
     sample_in_words,
     saved,
     sequence,
+    sequence_or_image,
     shape_in_words,
 )
 from nnspec.engine.layers.windows import each, sizes
@@ -220,11 +221,7 @@ class Transpose(Permuting):
     @classmethod
     def permutation(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Permutation:
         """`(*s, m, n) -> (*s, n, m)`."""
-        if len(incoming) < 2:
-            raise ShapeError(
-                f"Transpose expects a sequence or an image but got {sample_in_words(incoming)}",
-                help="remove it, or put it before the layer that flattens the sample",
-            )
+        sequence_or_image(cls, incoming)
         axes = (*range(len(incoming) - 2), len(incoming) - 1, len(incoming) - 2)
         return Permutation(incoming, axes, tuple(incoming[axis] for axis in axes))
 

@@ -145,8 +145,25 @@ class Loss(Part, Borrower):
         """
         return rows * self._mean_weight
 
-    # Weights of samples. Forward calls `weigh` first, and sums and divides by `total` and `divided`, or by `mean`;
-    # backward passes the gradient of the mean without weights through `weighed`.
+    def values(
+        self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None, weights: ArrayLike | None
+    ) -> NDArray[Any]:
+        """Begin a forward pass on targets of the outputs' shape; return them. Raises ValueError if shapes differ or,
+        without `out`, for targets outside `target_range`.
+        """
+        wanted = np.asarray(targets)
+        check_shape(self, outputs, wanted)
+        self.weigh(weights, outputs, check=out is None)
+        if out is None and wanted.size and self.target_range != Range():
+            ends = float(wanted.min()), float(wanted.max())
+            if not all(map(self.target_range.holds, ends)):
+                raise ValueError(
+                    f"{type(self).__name__}: targets are {self.target_range}, not from {ends[0]} to {ends[1]}"
+                )
+        return wanted
+
+    # Weights of samples. Forward calls `weigh` or `values` first, and sums and divides by `total` and `divided`, or by
+    # `mean`; backward passes the gradient of the mean without weights through `weighed`.
 
     def weigh(self, weights: ArrayLike | None, outputs: NDArray[Any], *, check: bool) -> None:
         """Begin a forward pass with these weights. Raises ValueError, if they are to be checked."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Shape
@@ -52,11 +52,29 @@ def balanced_weights(labels: ArrayLike, classes: int, weights: ArrayLike | None 
 
 
 class ClassWeighted(Loss):
-    """Base of the losses that can weight classes."""
+    """Base of the losses of class labels that can weight classes."""
+
+    targets = "classes"
+    scores: ClassVar[str] = "logits"
+    """What the outputs are, in words."""
 
     _: KW_ONLY
     class_weights: ClassWeights = None
     _cast: dict[Any, NDArray[Any]] | None = kept()
+    _total: float | None = kept()
+    """Σ w[label] of the last forward pass, if classes are weighted and labels are not rows."""
+
+    @classmethod
+    def fit(
+        cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
+    ) -> None:
+        """A row of at least as many scores as there are classes, for each position of the target."""
+        fit_classes(cls, outputs, classes, target, cls.scores)
+        fit_weights(outputs, arguments)
+
+    def weight(self, rows: int) -> float:
+        """Σ w[label] if classes are weighted and labels are not rows, each times the weight of its sample."""
+        return super().weight(rows) if self._total is None else self._total * self._mean_weight
 
     def learns(self, outputs: Shape) -> Mapping[str, Shape]:
         """A weight for each class, if they are `balanced`."""
@@ -76,6 +94,13 @@ class ClassWeighted(Loss):
         """Use the weights that were learned."""
         if "class_weights" in learned:
             self.class_weights, self._cast = tuple(learned["class_weights"].tolist()), None
+
+    def _weights_of_labels(self, labels: NDArray[Any], classes: int, out: NDArray[Any]) -> float:
+        """Write the weight of each label's class `(B·T,)`; return their sum."""
+        self._weights_in(out.dtype, classes).take(labels, out=out, mode="clip")
+        self._total = total = float(np.add.reduce(out))
+        self.weigh_places(out, total)
+        return total
 
     def _weights_in(self, dtype: Any, classes: int) -> NDArray[Any]:
         """Return the weight of each class in a dtype. Raises ValueError."""
@@ -117,7 +142,6 @@ class CrossEntropyLoss(ClassWeighted):
         ("CategoricalCrossentropy", "SparseCategoricalCrossentropy", "categorical_crossentropy"),
         "it takes logits, so the model must not end with `Softmax`",
     )
-    targets = "classes"
     takes_logits = True
 
     _: KW_ONLY
@@ -127,20 +151,11 @@ class CrossEntropyLoss(ClassWeighted):
     _rows: NDArray[Any] | None = kept()
     _places: Shape = kept()
     _share = 0.0
-    _total: float | None = kept()
     _amounts: NDArray[Any] | None = kept()
 
     def __post_init__(self) -> None:
         self._plain = not self.label_smoothing and self.class_weights is None
         self._vectors: dict[tuple[int, Any], tuple[NDArray[Any], NDArray[Any]]] = {}
-
-    @classmethod
-    def fit(
-        cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
-    ) -> None:
-        """A row of at least as many logits as there are classes, for each position of the target."""
-        fit_classes(cls, outputs, classes, target, "logits")
-        fit_weights(outputs, arguments)
 
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
@@ -162,10 +177,6 @@ class CrossEntropyLoss(ClassWeighted):
     def stacks(self) -> bool:
         """Without weights and smoothing."""
         return self._plain
-
-    def weight(self, rows: int) -> float:
-        """Σ w[label] if classes are weighted and labels are not rows, each times the weight of its sample."""
-        return super().weight(rows) if self._total is None else self._total * self._mean_weight
 
     def forward(
         self,

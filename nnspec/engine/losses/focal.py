@@ -11,8 +11,6 @@ from nnspec.engine.losses.contract import (
     NO_ARGUMENTS,
     check_labels,
     contiguous,
-    fit_classes,
-    fit_weights,
     positions,
     saved,
 )
@@ -42,23 +40,13 @@ class FocalLoss(ClassWeighted):
 
     spec_name = "Focal"
     also = ("FocalLoss", "CategoricalFocalCrossentropy", "SparseCategoricalFocalLoss")
-    targets = "classes"
     takes_logits = True
 
     gamma: Gamma = 2.0
     _softmax: NDArray[Any] | None = kept()
     _index: NDArray[Any] | None = kept()
     _factors: NDArray[Any] | None = kept()
-    _total: float | None = kept()
     _shape: Shape = kept()
-
-    @classmethod
-    def fit(
-        cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
-    ) -> None:
-        """A row of at least as many logits as there are classes, for each position of the target."""
-        fit_classes(cls, outputs, classes, target, "logits")
-        fit_weights(outputs, arguments)
 
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
@@ -71,10 +59,6 @@ class FocalLoss(ClassWeighted):
             "slope": Work(places, saved=True),
             **numbers,
         }
-
-    def weight(self, rows: int) -> float:
-        """Σ w[label] if classes are weighted, each times the weight of its sample."""
-        return super().weight(rows) if self._total is None else self._total * self._mean_weight
 
     def forward(
         self,
@@ -91,7 +75,7 @@ class FocalLoss(ClassWeighted):
             check_labels(self, outputs, labels, "logits")
         self.weigh(weights, outputs, check=out is None)
         places, classes = outputs.shape[:-1], outputs.shape[-1]
-        self._shape, self._total = outputs.shape, None
+        self._shape = outputs.shape
         labels, rows = labels.reshape(-1), outputs.reshape(-1, classes)
         softmax = self.work_array("softmax", outputs.shape, outputs.dtype).reshape(-1, classes)
         log, chance, rest, slope = (self._places(name, outputs.dtype) for name in ("log", "chance", "rest", "slope"))
@@ -121,12 +105,10 @@ class FocalLoss(ClassWeighted):
         if self.class_weights is None:
             np.multiply(slope, 1.0 / log.size, out=slope)
             return self.divided(self.total(log), -log.size)
-        amounts = self._weights_in(log.dtype, classes).take(labels, out=chance, mode="clip")
-        self._total = total = float(np.add.reduce(amounts))
-        self.weigh_places(amounts, total)
+        total = self._weights_of_labels(labels, classes, chance)
         share = 1.0 / total if total else 0.0
-        np.multiply(slope, np.multiply(amounts, share, out=rest), out=slope)
-        return self.divided(self.total(np.multiply(log, amounts, out=log)) * -share, 1)
+        np.multiply(slope, np.multiply(chance, share, out=rest), out=slope)
+        return self.divided(self.total(np.multiply(log, chance, out=log)) * -share, 1)
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """A factor for each position, times softmax − onehot. Raises ValueError if `out` is not C-contiguous."""
@@ -174,7 +156,7 @@ class BinaryFocalLoss(Decisions):
         weights: ArrayLike | None = None,
     ) -> float:
         """Mean loss. Raises ValueError if shapes differ or, without `out`, for t outside [0, 1]."""
-        wanted = self._wanted(outputs, targets, out, weights)
+        wanted = self.values(outputs, targets, out, weights)
         powers, terms, amounts, other = (
             self.work_array(name, outputs.shape, outputs.dtype) for name in ("powers", "terms", "amounts", "other")
         )

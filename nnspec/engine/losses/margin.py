@@ -57,7 +57,7 @@ class ContrastiveLoss(Decisions):
         weights: ArrayLike | None = None,
     ) -> float:
         """Mean loss. Raises ValueError if shapes differ or, without `out`, for t outside [0, 1]."""
-        wanted = self._wanted(outputs, targets, out, weights)
+        wanted = self.values(outputs, targets, out, weights)
         near, far, terms, squares = (
             self.work_array(name, outputs.shape, outputs.dtype) for name in ("near", "far", "terms", "squares")
         )

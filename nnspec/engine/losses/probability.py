@@ -13,9 +13,7 @@ from nnspec.engine.losses.contract import (
     NO_ARGUMENTS,
     Loss,
     check_labels,
-    check_shape,
     contiguous,
-    fit_classes,
     fit_values,
     fit_weights,
     positions,
@@ -61,18 +59,6 @@ class Decisions(Loss):
                 help=f"end with `Linear({classes})`",
             )
         fit_values(cls, outputs, classes, target)
-
-    def _wanted(
-        self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None, weights: ArrayLike | None
-    ) -> NDArray[Any]:
-        """Begin a forward pass; return the targets."""
-        wanted = np.asarray(targets)
-        check_shape(self, outputs, wanted)
-        self.weigh(weights, outputs, check=out is None)
-        if out is None and wanted.size and not (wanted.min() >= 0 and wanted.max() <= 1):
-            name = type(self).__name__
-            raise ValueError(f"{name}: targets lie in [0, 1], not from {wanted.min()} to {wanted.max()}")
-        return wanted
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """The derivative of each term, divided by B·out."""
@@ -121,7 +107,7 @@ class BCEWithLogitsLoss(Decisions):
         weights: ArrayLike | None = None,
     ) -> float:
         """Mean negative log-likelihood. Raises ValueError if shapes differ or, without `out`, for t outside [0, 1]."""
-        wanted = self._wanted(outputs, targets, out, weights)
+        wanted = self.values(outputs, targets, out, weights)
         powers = self.work_array("powers", outputs.shape, outputs.dtype)
         terms = self.work_array("terms", outputs.shape, outputs.dtype)
         if self.pos_weight is not None:
@@ -197,22 +183,13 @@ class NLLLoss(ClassWeighted):
 
     spec_name = "NLL"
     also = ("NLLLoss", "NegativeLogLikelihood")
-    targets = "classes"
+    scores = "log-probabilities"
     takes_logs = True
 
     _index: NDArray[Any] | None = kept()
     _amounts: NDArray[Any] | float = kept()
-    _total: float | None = kept()
     _shape: Shape = kept()
     _dtype: Any = kept()
-
-    @classmethod
-    def fit(
-        cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
-    ) -> None:
-        """A row of at least as many log-probabilities as there are classes, for each position of the target."""
-        fit_classes(cls, outputs, classes, target, "log-probabilities")
-        fit_weights(outputs, arguments)
 
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
@@ -220,10 +197,6 @@ class NLLLoss(ClassWeighted):
         places = outputs[:-1]
         work = {"index": Work(places, "index", saved=True), "picked": Work(places)}
         return work if arguments.get("class_weights") is None else work | {"amounts": Work(places, saved=True)}
-
-    def weight(self, rows: int) -> float:
-        """Σ w[label] if classes are weighted, each times the weight of its sample."""
-        return super().weight(rows) if self._total is None else self._total * self._mean_weight
 
     def forward(
         self,
@@ -248,9 +221,7 @@ class NLLLoss(ClassWeighted):
             self._amounts = -1.0 / picked.size
             return self.divided(self.total(picked), -picked.size)
         amounts = self.work_array("amounts", places, outputs.dtype).reshape(-1)
-        self._weights_in(outputs.dtype, classes).take(labels, out=amounts, mode="clip")
-        self._total = total = float(np.add.reduce(amounts))
-        self.weigh_places(amounts, total)
+        total = self._weights_of_labels(labels, classes, amounts)
         self._amounts = np.multiply(amounts, -1.0 / total if total else 0.0, out=amounts)
         return self.divided(self.total(np.multiply(picked, amounts, out=picked)), 1)
 
@@ -302,11 +273,7 @@ class KLDivLoss(Loss):
         weights: ArrayLike | None = None,
     ) -> float:
         """Mean divergence. Raises ValueError if shapes differ or, without `out`, for negative probabilities."""
-        wanted = np.asarray(targets)
-        check_shape(self, outputs, wanted)
-        self.weigh(weights, outputs, check=out is None)
-        if out is None and wanted.size and not wanted.min() >= 0:
-            raise ValueError(f"KLDivLoss: probabilities are at least 0, not {wanted.min()}")
+        wanted = self.values(outputs, targets, out, weights)
         terms = self.work_array("terms", outputs.shape, outputs.dtype)
         # The smallest number with a finite logarithm, which t = 0 multiplies by zero.
         np.maximum(wanted, np.finfo(terms.dtype).tiny, out=terms)

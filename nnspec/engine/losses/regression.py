@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Shape
-from nnspec.engine.losses.contract import NO_ARGUMENTS, Loss, check_shape, fit_values, saved
+from nnspec.engine.losses.contract import NO_ARGUMENTS, Loss, fit_values, saved
 from nnspec.engine.part import Also, Positive, kept
 from nnspec.engine.work import Work
 
@@ -37,10 +37,7 @@ class Distance(Loss):
     def _subtract(
         self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None, weights: ArrayLike | None
     ) -> NDArray[Any]:
-        wanted = np.asarray(targets)
-        check_shape(self, outputs, wanted)
-        self.weigh(weights, outputs, check=out is None)
-        self._difference = np.subtract(outputs, wanted, out=out)
+        self._difference = np.subtract(outputs, self.values(outputs, targets, out, weights), out=out)
         return self._difference
 
 
