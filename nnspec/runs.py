@@ -470,10 +470,10 @@ def plot(path: PathLike, out: PathLike | None = None, *, force: bool = False) ->
     """
     from nnspec.records.folder import PICTURE, OutputError
     from nnspec.view.pictures.curves import picture_of_saved, save_picture
-    from nnspec.view.pictures.landscape import picture_place
+    from nnspec.view.pictures.files import picture_path
 
     saved = open_run(path)
-    place = saved.path / PICTURE if out is None else picture_place("", out, force=force)
+    place = saved.path / PICTURE if out is None else picture_path("", out, force=force)
     picture = picture_of_saved(saved, compile_run(saved))
     if not picture.curves:
         raise RunError(f"{saved.path} has no curves: no lane finished an epoch")

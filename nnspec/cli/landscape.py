@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nnspec.cli.options import data_options, extensions_option, set_option, spec_argument, warn
+from nnspec.cli.options import extensions_option, picture_options, set_option, spec_argument, warn
 from nnspec.text import to_json
 
 __all__ = ["command"]
@@ -16,7 +16,6 @@ __all__ = ["command"]
 @click.command("landscape")
 @spec_argument
 @set_option
-@click.option("--lane", "lanes", multiple=True, metavar="NAME", help="Use only this lane; can be repeated.")
 @click.option(
     "--plane",
     type=click.Choice(["pca", "random"]),
@@ -25,16 +24,7 @@ __all__ = ["command"]
     help="Plane of the plot: the principal components of the paths, or two random directions.",
 )
 @click.option("--grid", type=click.IntRange(2, 301), default=41, show_default=True, help="Grid points per axis.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the plot here instead of SPEC-landscape.png (.png, .svg, .pdf).",
-)
-@click.option("--force", is_flag=True, help="Overwrite an existing file.")
-@data_options
-@click.option("--quiet", "-q", is_flag=True, help="Do not show progress.")
-@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON and nothing else on stdout.")
+@picture_options("landscape")
 @extensions_option
 def command(
     spec: str,
@@ -55,16 +45,20 @@ def command(
     """
     from nnspec.api import compile_spec, landscape_of
     from nnspec.data.source import Access
-    from nnspec.view.pictures.landscape import picture_place, plot_landscape
-    from nnspec.view.terminal.landscape import GridProgress, print_landscape
+    from nnspec.view.pictures.files import picture_path
+    from nnspec.view.pictures.landscape import plot_landscape
+    from nnspec.view.terminal.landscape import print_landscape
     from nnspec.view.terminal.race import progress_for
-    from nnspec.view.terminal.screen import console
+    from nnspec.view.terminal.screen import ProgressBar, console
     from nnspec.view.wording.landscape import landscape_record
 
-    path = picture_place(spec, out, force=force)
+    path = picture_path(spec, out, "landscape", force=force)
     compiled = compile_spec(spec, overrides, warn=warn)
     screen = console(stderr=as_json)
-    progress, bar = progress_for(screen, compiled, quiet=quiet or as_json), GridProgress(screen)
+    progress, bar = (
+        progress_for(screen, compiled, quiet=quiet or as_json),
+        ProgressBar(screen, "measuring the loss on the plane"),
+    )
 
     def tick(done: int, total: int) -> None:
         progress.close()

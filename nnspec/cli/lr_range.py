@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nnspec.cli.options import data_options, extensions_option, set_option, spec_argument, warn
+from nnspec.cli.options import extensions_option, picture_options, set_option, spec_argument, warn
 from nnspec.text import to_json
 
 __all__ = ["command"]
@@ -17,20 +17,10 @@ _RATE = click.FloatRange(min=0, min_open=True, max=1e6)
 @click.command("lr-range")
 @spec_argument
 @set_option
-@click.option("--lane", "lanes", multiple=True, metavar="NAME", help="Use only this lane; can be repeated.")
 @click.option("--from", "low", type=_RATE, default=1e-6, show_default=True, help="The first rate.")
 @click.option("--to", "high", type=_RATE, default=10.0, show_default=True, help="The last rate.")
 @click.option("--steps", type=click.IntRange(10, 5000), default=200, show_default=True, help="Steps of each lane.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the plot here instead of SPEC-lr-range.png (.png, .svg, .pdf).",
-)
-@click.option("--force", is_flag=True, help="Overwrite an existing file.")
-@data_options
-@click.option("--quiet", "-q", is_flag=True, help="Do not show progress.")
-@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON and nothing else on stdout.")
+@picture_options("lr-range")
 @extensions_option
 def command(
     spec: str,
@@ -52,19 +42,18 @@ def command(
     """
     from nnspec.api import compile_spec, lr_range_of
     from nnspec.data.source import Access
-    from nnspec.view.pictures.landscape import picture_place
+    from nnspec.view.pictures.files import picture_path
     from nnspec.view.pictures.rate_range import plot_rates
-    from nnspec.view.terminal.landscape import GridProgress
     from nnspec.view.terminal.quiet import QuietProgress
     from nnspec.view.terminal.rate_range import print_rates, rates_record
-    from nnspec.view.terminal.screen import console
+    from nnspec.view.terminal.screen import ProgressBar, console
 
     if low >= high:
         raise click.UsageError(f"--from must be smaller than --to, but {low:g} is not smaller than {high:g}")
-    path = picture_place(spec, out, "lr-range", force=force)
+    path = picture_path(spec, out, "lr-range", force=force)
     compiled = compile_spec(spec, overrides, warn=warn)
     screen = console(stderr=as_json)
-    progress, bar = QuietProgress(screen, compiled), GridProgress(screen, "training with growing rates")
+    progress, bar = QuietProgress(screen, compiled), ProgressBar(screen, "training with growing rates")
     try:
         found = lr_range_of(
             compiled,

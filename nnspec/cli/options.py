@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -13,7 +14,16 @@ import click
 if TYPE_CHECKING:
     from nnspec.diagnostics import Diagnostic
 
-__all__ = ["colored", "data_options", "extensions_option", "read_stdin", "set_option", "spec_argument", "warn"]
+__all__ = [
+    "colored",
+    "data_options",
+    "extensions_option",
+    "picture_options",
+    "read_stdin",
+    "set_option",
+    "spec_argument",
+    "warn",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,6 +82,24 @@ def data_options(function: F) -> F:
         metavar="DIR",
         help="Folder with the MNIST or FashionMNIST files, searched before $NNSPEC_DATA_DIR and the cache.",
     )(function)
+
+
+def picture_options(what: str) -> Callable[[F], F]:
+    """Add the options of a command that trains lanes and draws a picture, called `SPEC-what.png` by default."""
+    options = (
+        click.option("--lane", "lanes", multiple=True, metavar="NAME", help="Use only this lane; can be repeated."),
+        click.option(
+            "--out",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help=f"Write the plot here instead of SPEC-{what}.png (.png, .svg, .pdf).",
+        ),
+        click.option("--force", is_flag=True, help="Overwrite an existing file."),
+        data_options,
+        click.option("--quiet", "-q", is_flag=True, help="Do not show progress."),
+        click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON and nothing else on stdout."),
+    )
+    return lambda function: reduce(lambda inner, option: option(inner), reversed(options), function)
 
 
 def warn(found: Sequence[Diagnostic]) -> None:

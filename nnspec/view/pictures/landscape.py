@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnspec.analysis.landscape import Landscape, LanePath
-from nnspec.files import output
-from nnspec.records.folder import OutputError
 from nnspec.view.axes import Scale, epoch_ticks, round_numbers, tick_text
 from nnspec.view.palette import (
     GREY,
@@ -24,7 +21,8 @@ from nnspec.view.palette import (
     marker_of,
     slots,
 )
-from nnspec.view.pictures.figure import house_style, save
+from nnspec.view.pictures.figure import house_style
+from nnspec.view.pictures.files import write_picture
 from nnspec.view.pictures.labels import Label, Lines, number_lines, obstacles, place_labels
 from nnspec.view.pictures.panels import LONGEST_NAME, stroke
 from nnspec.view.wording import numbers
@@ -35,9 +33,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["landscape_slots", "picture_place", "plot_landscape"]
+__all__ = ["landscape_slots", "plot_landscape"]
 
-_FORMATS = (".png", ".svg", ".pdf")
 _WIDTH, _HEIGHT = 15.0, 8.6
 _LOW, _HIGH = "#fdfcf8", "#8b95a6"
 """Colours of the lowest and the highest loss: pale enough for every lane to be seen."""
@@ -46,28 +43,6 @@ _MOST = 4.0
 """The colours end at this multiple of the highest loss of a path; everything above has the last one."""
 _SMALLER, _LETTERS, _LINES = 170, 150, 4
 """Letters in a line of the facts above and of the sentences below, and how many lines these may take."""
-
-
-def picture_place(
-    spec: str, out: str | os.PathLike[str] | None = None, what: str = "landscape", *, force: bool = False
-) -> Path:
-    """Return the path of a picture: `out`, or `<spec>-<what>.png` in the current folder.
-
-    Raises OutputError for a file that already exists, unless `force` says to replace it, for a folder that does not
-    exist or is not writable, and for an unknown picture suffix.
-    """
-    path = Path(out) if out is not None else Path(f"{Path(spec).stem or 'spec'}-{what}.png")
-    if path.suffix.lower() not in _FORMATS:
-        raise OutputError(f"{path} has no picture suffix; it must end in {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}")
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder")
-    if os.path.lexists(path) and not force:
-        raise OutputError(f"{path} already exists; choose another file with --out, or add --force to replace it")
-    if not path.parent.is_dir():
-        raise OutputError(f"folder not found: {path.parent}; create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"folder not writable: {path.parent}; choose another file with --out")
-    return path
 
 
 def plot_landscape(found: Landscape, path: Path | None = None) -> Figure:
@@ -97,11 +72,7 @@ def plot_landscape(found: Landscape, path: Path | None = None) -> Figure:
         for axis, (more, lines) in zip((loss, steps), beside, strict=True):
             place_labels(axis, more, obstacles(axis, lines), anywhere=True)
         if path is not None:
-            try:
-                with output(path) as file:
-                    save(figure, file, path.suffix.lower().removeprefix("."))
-            except OSError as error:
-                raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
+            write_picture(figure, path)
     return figure
 
 

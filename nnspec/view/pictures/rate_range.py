@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnspec.analysis.rate_range import BELOW, RateRange
-from nnspec.files import output
-from nnspec.records.folder import OutputError
 from nnspec.view.axes import Scale, round_numbers, tick_text
 from nnspec.view.palette import GREY, INK, PALETTE, SOFT, dash_of, slots
-from nnspec.view.pictures.figure import house_style, save
+from nnspec.view.pictures.figure import house_style
+from nnspec.view.pictures.files import write_picture
 from nnspec.view.pictures.labels import Label, obstacles, place_labels
 from nnspec.view.pictures.panels import stroke
 
@@ -93,9 +92,5 @@ def plot_rates(found: RateRange, path: Path | None = None) -> Figure:
         figure.draw_without_rendering()
         place_labels(axis, labels, obstacles(axis, lines))
         if path is not None:
-            try:
-                with output(path) as file:
-                    save(figure, file, path.suffix.lower().removeprefix("."))
-            except OSError as error:
-                raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
+            write_picture(figure, path)
     return figure

@@ -1,4 +1,4 @@
-"""`landscape`: a table of measurements of the paths, and a progress bar for the grid."""
+"""`landscape`: a table of measurements of the paths."""
 
 from __future__ import annotations
 
@@ -15,36 +15,7 @@ from nnspec.view.wording.landscape import caption, notes, number, share, what_is
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["GridProgress", "print_landscape"]
-
-
-class GridProgress:
-    """A bar for the grid, or for other steps, on a terminal; nothing in a pipe."""
-
-    def __init__(self, console: Console, text: str = "measuring the loss on the plane") -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._progress = Progress(
-            TextColumn(text),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not (console.is_terminal and console.file.isatty()),
-        )
-        self._task: Any = None
-
-    def tick(self, done: int, total: int) -> None:
-        """Move the bar; the first time, show it."""
-        if self._task is None:
-            self._progress.start()
-            self._task = self._progress.add_task("", total=total)
-        self._progress.update(self._task, completed=done)
-
-    def close(self) -> None:
-        """Remove it from the screen."""
-        self._progress.stop()
+__all__ = ["print_landscape"]
 
 
 def print_landscape(found: Landscape, console: Console) -> None:

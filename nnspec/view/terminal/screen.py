@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["Column", "console", "plain_text", "say", "table", "wraps"]
+__all__ = ["Column", "ProgressBar", "console", "plain_text", "say", "table", "wraps"]
 
 _GAP = 3
 _PIPE_WIDTH, _NOTEBOOK_WIDTH = 160, 100
@@ -86,6 +86,35 @@ def _hanging(line: str, width: int) -> list[str]:
 
 def _sentence(text: str, width: int) -> list[str]:
     return wrapped(text, width, names=False, whole=True)
+
+
+class ProgressBar:
+    """A progress bar on a terminal; nothing in a pipe."""
+
+    def __init__(self, console: Console, text: str) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn(text),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not (console.is_terminal and console.file.isatty()),
+        )
+        self._task: Any = None
+
+    def tick(self, done: int, total: int) -> None:
+        """Move the bar; the first time, show it."""
+        if self._task is None:
+            self._progress.start()
+            self._task = self._progress.add_task("", total=total)
+        self._progress.update(self._task, completed=done)
+
+    def close(self) -> None:
+        """Remove it from the screen."""
+        self._progress.stop()
 
 
 @dataclass(frozen=True)
