@@ -151,6 +151,15 @@ def test_between_epochs_the_network_begins_every_sample_anew(text: Path) -> None
     np.testing.assert_array_equal(y, again)
 
 
+def test_outputs_after_an_evaluation_begin_at_zero_again(text: Path) -> None:
+    plan = plan_of(carrying(text, train="batch = 3"))
+    epoch(plan, 0)
+    loss, _ = plan.test()
+    found = [(plan.loss_of_outputs.forward(y, targets), len(y)) for y, targets, _ in plan.outputs()]
+    assert len(found) > 1
+    np.testing.assert_allclose(sum(value * rows for value, rows in found) / sum(rows for _, rows in found), loss, rtol=1e-5)
+
+
 # Ways of training
 
 

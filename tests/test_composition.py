@@ -402,6 +402,12 @@ def test_kinks_inside_of_branches_are_seen() -> None:
         assert nn.check_gradients(nn.NumpyMLP(nn.Residual([nn.Tanh()])), nn.MSELoss(), x, x).error < BOUND
 
 
+def test_branches_of_sequences_are_joined_along_their_features() -> None:
+    layer = nn.Concat([nn.Tanh()], [nn.Linear(3, 2)])
+    assert layer.forward(normal(2, 4, 3)).shape == (2, 4, 5)
+    assert nn.numerical_gradient_check(layer, normal(2, 4, 3)) < BOUND
+
+
 # --- Mistakes: each is found by the gradient check. ---
 
 

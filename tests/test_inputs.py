@@ -17,6 +17,7 @@ from nnspec.data.given import Given, given_data
 from nnspec.data.numpy_source import NPZ
 from nnspec.data.source import Access, FileFault
 from nnspec.diagnostics import Source
+from nnspec.engine.layers.wiring import From
 from nnspec.export.program import program_of
 
 RNG = np.random.default_rng(0)
@@ -54,6 +55,26 @@ def test_ids_are_looked_up_one_or_a_row_of_them(tmp_path: Path) -> None:
     assert found["concat1.r.Embedding1"] == ((6,), (6, 2))
     wrong = check(Source("s.nn", spec("from(left); Linear(3); Linear(2)", data=data)))
     assert "real-valued input but got ids" in wrong.diagnostics[0].message
+
+
+def test_what_no_input_takes_of_a_row_has_no_gradient() -> None:
+    layer = From("left")
+    layer.of_row(1, 3, (2,))
+    layer.forward(np.ones((2, 5)))
+    passed = layer.backward(np.ones((2, 2)), np.full((2, 5), np.nan))
+    assert passed is not None
+    assert passed.tolist() == [[0, 1, 1, 0, 0]] * 2
+
+
+def test_only_from_takes_an_input_from_its_row(tmp_path: Path) -> None:
+    model = "from(right); GRU(5, state=left, return_sequences=false); Linear(2)"
+    (wrong,) = check(Source("s.nn", spec(model, data=two(tmp_path)))).diagnostics
+    assert (wrong.code, wrong.span.text) == ("NN203", "left")
+    assert wrong.help == "write `left1: from(left)` further up, and name `left1` here"
+    mended = "left1: from(left); from(right); GRU(5, state=left1, return_sequences=false); Linear(2)"
+    data = two(tmp_path)
+    first, second = (nnspec.Spec.parse(spec(mended, data=data, train=f"epochs = {n}")).run() for n in (1, 3))
+    assert second["run"].history["loss"][-1] < first["run"].history["loss"][0]
 
 
 def test_bytes_enter_as_rows_or_as_images_as_the_next_layer_wants(tmp_path: Path) -> None:

@@ -191,6 +191,28 @@ def test_it_resumes_from_every_epoch_with_all_its_state(path: Path, tmp_path: Pa
         assert outcome(out) == outcome(tmp_path / "whole"), epoch
 
 
+@pytest.mark.parametrize(
+    ("model", "train"),
+    [
+        ("Linear(8); a: Linear(8); n: BatchNorm; Tanh; same(a); same(n); Dropout(0.2); transposed(a); Linear(10)", ""),
+        (
+            "a: Linear(8); Tanh; Linear(8); Dropout(0.2); multiply { p { }; q { from(a) } }; Linear(10)",
+            "average = ema(0.9)",
+        ),
+    ],
+    ids=["shared", "from"],
+)
+def test_graphs_resume_from_every_epoch(model: str, train: str, path: Path, tmp_path: Path) -> None:
+    settings = f"epochs = 4; batch = 16; validation = 0.2; accumulate = 2; {train}"
+    path.write_text(spec(model, optimizer="Adam(lr=0.02)", train=settings))
+    resumed(path, tmp_path / "whole")
+    for epoch in range(1, 4):
+        out = tmp_path / str(epoch)
+        assert resumed(path, out, Stopper(epoch)).exit_code == 130
+        resumed(path, out)
+        assert outcome(out) == outcome(tmp_path / "whole"), epoch
+
+
 def test_a_killed_command_can_be_resumed(path: Path, tmp_path: Path, forked_workers: None) -> None:
     resumed(path, tmp_path / "whole")
     words = ("run", path, "--out", tmp_path / "out", "--resume", "--checkpoint", "0", "--jobs", "2", "-q")

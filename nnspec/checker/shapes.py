@@ -147,7 +147,8 @@ class _Walk:
                 good, self.lost = False, not self._begins_anew(placed)
                 continue
             unowned = placed.value.part.owners() and not placed.owners
-            if self._undecided(placed) or unowned or not all(map(self._is_known, placed.reads)):
+            unread = self._undecided(placed) or self._takes_input(placed)
+            if unread or unowned or not all(map(self._is_known, placed.reads)):
                 good, self.lost = False, not self._begins_anew(placed)
                 continue
             branches = self._branches(placed)
@@ -231,6 +232,20 @@ class _Walk:
             f"the data has {len(names)} inputs, and `{placed.value.name}` does not say which of them it reads",
             placed.value.origin.span,
             help=f"begin with {' or '.join(names)}",
+        )
+        return True
+
+    def _takes_input(self, placed: Placed) -> bool:
+        """Report a layer that names one of several inputs besides what arrives: only a `from` takes it from its row."""
+        reads = () if placed.value.part is From else placed.reads
+        read = next((read for read in reads if not read.is_layer and read.value in self.inputs), None)
+        if read is None:
+            return False
+        self.findings.error(
+            "NN203",
+            f"`{read.value}` is an input of the data, which only `from` can read",
+            read.span,
+            help=f"write `{read.value}1: from({read.value})` further up, and name `{read.value}1` here",
         )
         return True
 
