@@ -157,7 +157,9 @@ def test_outputs_after_an_evaluation_begin_at_zero_again(text: Path) -> None:
     loss, _ = plan.test()
     found = [(plan.loss_of_outputs.forward(y, targets), len(y)) for y, targets, _ in plan.outputs()]
     assert len(found) > 1
-    np.testing.assert_allclose(sum(value * rows for value, rows in found) / sum(rows for _, rows in found), loss, rtol=1e-5)
+    np.testing.assert_allclose(
+        sum(value * rows for value, rows in found) / sum(rows for _, rows in found), loss, rtol=1e-5
+    )
 
 
 # Ways of training

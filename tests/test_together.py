@@ -195,6 +195,13 @@ def test_lanes_may_train_for_different_numbers_of_epochs() -> None:
     assert [len(lane.epoch_seconds) for lane in found.values()] == [2, 5, 4]
 
 
+def test_a_lane_that_remains_within_an_epoch_continues_its_draws() -> None:
+    race = "wild: SGD(lr=1e30); a: SGD(lr=0.1)"
+    train = "steps = 9; record = 1; batch = 10; augment = noise(0.1)"
+    found = holds(spec("Linear(8); Tanh; Linear(10)", loss="MSE", race=race, train=train))
+    assert [lane.status for lane in found.values()] == ["diverged", "done"]
+
+
 def test_few_remaining_lanes_continue_alone() -> None:
     one = compiled(spec(MODEL, race=RACE)).program.lanes
     plans = plans_together([(lane, compiled(spec(MODEL, race=RACE)).layouts[lane.name]) for lane in one], _data())

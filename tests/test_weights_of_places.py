@@ -145,11 +145,13 @@ def test_what_is_at_ignored_places_changes_nothing(tmp_path: Path) -> None:
     found = []
     for other in (0, 5):
         np.savez(tmp_path / "t.npz", x=X, y=np.where(X == 0, other, Y))
-        text = tagging(tmp_path, "CrossEntropy(class_weights=balanced)", train="validation = 0.25", top=metrics)
+        text = tagging(tmp_path, "CrossEntropy(class_weights=balanced)", train="validation = last(0.25)", top=metrics)
         found.append(run(text)["run"])
     one, two = found
     assert one.history == two.history
     assert one.tables == two.tables
+    counts = np.bincount(Y[:36][X[:36] > 0])
+    np.testing.assert_allclose(one.learned["class_weights"], counts.sum() / (7 * counts), rtol=1e-12)
     np.savez(tmp_path / "t.npz", x=X, y=np.where(X == 0, 5, Y))
     counted = run(tagging(tmp_path, train="validation = 0.25", padding="", top=metrics))["run"]
     assert counted.history["loss"] != one.history["loss"]
