@@ -293,6 +293,9 @@ def test_running_statistics_are_those_of_all_batches_and_no_noise_is_drawn() -> 
     drawn = nn.Dropout(0.5)(np.ones((4, 4)))
     nn.set_seed(1)
     np.testing.assert_array_equal(nn.Dropout(0.5)(np.ones((4, 4))), drawn)
+    before = state["running_mean"].copy()
+    model.train()[2].forward(x[:, :3])  # from here on they follow the batches again
+    np.testing.assert_allclose(state["running_mean"], 0.9 * before + 0.1 * x[:, :3].mean(axis=0), rtol=1e-12)
 
 
 @pytest.mark.parametrize("left", [np.nan, np.inf, 7.0])

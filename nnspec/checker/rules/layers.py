@@ -111,3 +111,20 @@ def mixed_padding(experiment: Experiment) -> Iterator[Diagnostic]:
             else "`MultiHeadAttention`, recurrent layers and global pools skip padding",
             (Note(experiment.data[0].value.origin.span, "samples of this data are padded"),),
         )
+
+
+@rule("NN724")
+def unread_inputs(experiment: Experiment) -> Iterator[Diagnostic]:
+    """One of several inputs that no layer reads. For an autoencoder, all of them are targets."""
+    if not experiment.facts.inputs or experiment.train.target == "input":
+        return
+    nodes = (node for layer in experiment.layers for node in layer.walk())
+    read = {node.field.name for node in nodes if node.field is not None}
+    for field in experiment.facts.inputs:
+        if field.name not in read:
+            yield advice(
+                "NN724",
+                f"no layer reads the input `{field.name}`",
+                experiment.data[0].value.origin.span,
+                f"read it with `from({field.name})`, or remove it from the data",
+            )

@@ -271,6 +271,19 @@ convolution that learns a row for padding, ignore this warning.
         ),
         can_be_ignored=True,
     ),
+    "NN724": Explanation(
+        """
+A sample of this data has several inputs, and each chain of layers begins with the one that it reads: `from(left)`. An
+input that no layer reads has no influence on the outputs. Usually a branch was forgotten, or reads another input twice.
+If it is meant to be unused, remove it from the data: from `inputs`, or, if it is the column of a table, by `drop`.
+""",
+        Example('data = Given(inputs=["left", "right"], features=8, classes=2)\nmodel { from(left); Linear(2) }\n'),
+        Example(
+            'data = Given(inputs=["left", "right"], features=8, classes=2)\n'
+            "model { concat { a { from(left) } b { from(right) } }; Linear(2) }\n"
+        ),
+        can_be_ignored=True,
+    ),
     "NN725": Explanation(
         """
 A column that counts the rows, or that has a different value in each row and a name such as `id`, says nothing about
