@@ -128,7 +128,7 @@ GRAPHS = {
     "from": "a: Linear(8); Tanh; Linear(6); concat { p { }; q { from(a) }; r { from(input); Linear(4) } }; Linear(10)",
     "same": "Linear(8); a: Linear(8); n: BatchNorm; same(a); same(n); d: Dropout(0.2); same(a); same(d); Linear(10)",
     "transposed": "Linear(9); h: Linear(8); Tanh; d: transposed(h, bias=true); Tanh; same(h); same(d); Linear(10)",
-    "joins": "a: Linear(8); Tanh; multiply { p { }; q { from(a); Sigmoid } }; subtract { p { }; q { Linear(8) } }; concat"
+    "joins": "a: Linear(8); multiply { p { }; q { from(a); Sigmoid } }; subtract { p { }; q { Linear(8) } }; concat"
     " { angle { dot { p { }; q { from(a) } } }; far { distance { p { }; q { from(a) } } }; all { } }; Linear(10)",
     "a context": "Linear(16); Reshape([4, 4]); e: LSTM(4, return_cell=true, return_sequences=false); Linear(12);"
     " Reshape([3, 4]); k: GRU(4); LSTM(4, state=e); MultiHeadAttention(2, context=k); GlobalAvgPool; Linear(10)",
