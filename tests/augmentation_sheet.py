@@ -20,7 +20,7 @@ ROWS = [
     nn.Jitter(brightness=0.6, contrast=0.6),
     nn.Cutout(10),
     nn.Noise(0.2),
-    nn.Mixup(0.4),
+    nn.Mixup(8),
     nn.CutMix(),
 ]
 
@@ -42,7 +42,7 @@ def main(path: str) -> None:
         for place in row:
             place.set_axis_off()
     figure.subplots_adjust(0.01, 0.01, 0.99, 0.99, 0.05, 0.1)
-    figure.savefig(path, dpi=72)
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

@@ -313,7 +313,7 @@ def test_a_table_is_read_by_the_names_of_its_columns() -> None:
         ("a.csv", ",".join(["1"] * 785), "leave the column of labels out"),
         ("a.csv", ",".join(["1"] * 783 + ["nan"]), "line 1, column 784: `nan` is not a usable number"),
         ("a.csv", ",".join(["1"] * 784) + "\n1,2\n", "line 2: 2 cells, but the first line has 784"),
-        ("a.xyz", "1", "a.xyz is of no known kind"),
+        ("a.xyz", "1", "the format of a.xyz is unknown"),
         ("a.npy", "1", "a.npy"),
         ("a.npz", "PK", "a.npz is not an .npz file"),
         ("a.csv", "\udcff", "a.csv"),

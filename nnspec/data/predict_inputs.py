@@ -111,7 +111,8 @@ def read_inputs(path: str, wanted: Wanted, *, invert: bool = False) -> Inputs:
         found = _windowed(_fit(_table(path, wanted), path, wanted), path, wanted)
     else:
         raise FileFault(
-            f"{shown(path)} is of no known kind", help="known are images (.png, .jpg …), .csv, .tsv, .npz and .npy"
+            f"the format of {shown(path)} is unknown",
+            help="samples are read from images (.png, .jpg …), .csv, .tsv, .txt, .npz and .npy files",
         )
     if invert:
         if not wanted.is_image:
