@@ -23,6 +23,7 @@ SPECS = {
     "fashion": (None, _PICTURES),
     "forecast": (None,),
     "lenet": (None, _PICTURES),
+    "nano_gpt": ("tied", "context=8", "data.stride=400", "width=16", "train.sample=0"),
     "names_rnn": (None, "data.context=8", "data.stride=400"),
     "race": ("Adam", _PICTURES),
     "regression": (None,),
@@ -31,6 +32,7 @@ SPECS = {
     "siamese": (None,),
     "spirals": ("mlp", "data=Spirals(train=90, test=30, classes=3)"),
     "tiny_gpt": (None, "context=16", "data.stride=2000", "width=16", "depth=2", "train.sample=0"),
+    "unet": ("u_shaped", _PICTURES),
     "vae": (None, _PICTURES),
     "width_sweep": ("width=16", _PICTURES),
 }

@@ -23,6 +23,7 @@ from nnspec.data.source import Access
 from nnspec.diagnostics import Source
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError
 from nnspec.engine.part import PARTS, ValueName
+from nnspec.runner.gradients import prove_program
 
 SKIP = "a: Linear(12); Tanh; b: Linear(8); Sigmoid; Linear(12); concat { up { }; skip { from(a) } }; Linear(10)"
 MODELS = {
@@ -359,3 +360,21 @@ def test_names_in_a_block_are_those_of_the_block_first() -> None:
     nodes = [node for layer in compiled(text).program.lanes[0].layers for node in layer.walk() if node.reads]
     assert [node.reads for node in nodes] == [("B1.a",), ("u.a",), ("a",), ("u.add1",), ("B1.a",)]
     assert compiled(text).program.lanes[0].layers[-1].incoming == (9 + 6 + 7,)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "h: B(6); ReLU; concat { a { } b { from(h) } }; Linear(10)",
+        "h: B(6) * 2; ReLU; add { a { } b { from(h1) } }; Linear(10)",
+        "add { a { h: B(6) } b { Linear(6) } }; ReLU; concat { a { } b { from(add1.a.h) } }; Linear(10)",
+    ],
+)
+def test_the_use_of_a_block_is_read_in_proofs_and_predictions_too(model: str) -> None:
+    text = spec(model, more="block B(n) { Linear(n); Tanh }", train="epochs = 1; batch = 16")
+    program = compiled(text)
+    (proof,) = prove_program(program.program, OFFLINE, samples=2, quick=True)
+    assert proof.holds
+    lane = run(text)["run"]
+    assert lane.predictor is not None
+    assert lane.predictor.outputs(np.zeros((3, 784))).shape == (3, 10)

@@ -95,6 +95,8 @@ def make_layer(node: LayerNode, seed: int, dtype: str, place: tuple[int, ...]) -
     layer = node.value.make(**more)
     if isinstance(layer, From) and node.field is not None:
         layer.of_row(node.field.start, node.field.stop, node.field.shape)
+    else:  # an argument may name the use of a block, and only the compiler knows its last layer
+        layer.sources = node.reads
     return layer if node.mask is None else layer.masked(node.mask.ids, node.mask.padding)
 
 

@@ -67,15 +67,21 @@ class Graph:
 
     def _layer(self, name: str, layer: Layer, x: int) -> int:
         if isinstance(layer, From):
-            return self._add(name, layer, (0,)) if layer.is_input else self._find(layer.name, name)
+            return self._add(name, layer, (0,)) if layer.is_input else self._others(name, layer)[0]
         if isinstance(layer, Composition):
             ends = (self._chain(chain.items(), x, f"{name}.") for chain in layer.chains().values())
             return self._add(name, layer, (x, *ends))
-        return self._add(name, layer, (x, *(self._find(each, name) for each in layer.read())))
+        return self._add(name, layer, (x, *self._others(name, layer)))
 
     def _add(self, name: str, layer: Layer, reads: tuple[int, ...]) -> int:
         self.nodes.append(Node(name, layer, reads))
         return len(self.nodes)
+
+    def _others(self, name: str, layer: Layer) -> list[int]:
+        """Return the further values that a layer reads."""
+        named = layer.read()
+        full = [0 if source == INPUT else self._values[source] for source in layer.sources]
+        return [*full, *(self._find(each, name) for each in named[len(full) :])]
 
     def _find(self, wanted: str, by: str) -> int:
         """Return the value of a name, looked up from the inside out."""

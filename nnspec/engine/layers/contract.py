@@ -100,6 +100,7 @@ def _restored(values: list[Any], frozen: list[bool]) -> Geometry:
 _NOT_SEEN: tuple[Shape, ...] | None = None
 _OWN_SHARE: float | None = None
 _NO_PADDING: Mask | None = None
+_NO_SOURCES: tuple[str, ...] = ()
 _NO_STATE: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
@@ -195,6 +196,9 @@ class Layer(Part, Borrower):
     statistics_share = _OWN_SHARE
     """The share of a batch in running statistics, instead of the layer's own; None for its own."""
     converts_arguments = True
+    sources = _NO_SOURCES
+    """The full names of the layers whose outputs it reads, where the compiler knows them; else those of `read` are
+    looked up from the inside out."""
     mask = _NO_PADDING
     """Which places of x are padding, if any, for a layer that `skips` them: see `masked`."""
     _state = _NO_STATE

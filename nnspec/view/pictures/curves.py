@@ -65,7 +65,9 @@ def panels(history: Mapping[str, Any]) -> list[Panel]:
         Panel("Loss", "loss", solid="training", thin=("val_", "test_")),
         Panel("Training loss, logarithmic", "loss", log=True),
         *(
-            Panel(f"Test {name.replace('_', ' ')}", f"test_{name}", solid="test", thin=("val_",), percent=is_percent(name))
+            Panel(
+                f"Test {name.replace('_', ' ')}", f"test_{name}", solid="test", thin=("val_",), percent=is_percent(name)
+            )
             for name in measures(figures)
         ),
     ]
