@@ -90,7 +90,7 @@ Model = Callable[[Parameters, Any, Tensor], Tensor]
 
 
 def caffe_lenet(p: Parameters, x: Tensor, t: Tensor) -> Tensor:
-    y = F.max_pool2d(p.conv("Conv2D1", x, 20, 5), 2)
+    y = F.max_pool2d(p.conv("Conv2D1", x / (256 / 255), 20, 5), 2)
     y = F.max_pool2d(p.conv("Conv2D2", y, 50, 5), 2).flatten(1)
     return F.cross_entropy(p.linear("Linear2", F.relu(p.linear("Linear1", y, 500)), 10), t)
 
