@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 
@@ -110,9 +111,11 @@ def one_of(names: Iterable[str], kind: str = "", word: str = "") -> str:
     return f"similar names are {', '.join(f'`{name}`' for name in similar[:_MOST])}; {command}" if similar else command
 
 
-def _syllables(name: str) -> set[str]:
+@functools.lru_cache(maxsize=4096)
+def _syllables(name: str) -> frozenset[str]:
     """Return the words that a name is made of, without numbers and short ones: `GlobalAvgPool` is global, avg, pool."""
-    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name) if len(word) > _SHORT}
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)
+    return frozenset(word.lower() for word in words if len(word) > _SHORT)
 
 
 def _whole(number: int, expression: tree.Expression) -> Suggestion:

@@ -324,7 +324,7 @@ def respelt_part(span: Span, found: str | None, others: Mapping[str, str], other
     elsewhere = not_loaded(word)
     if elsewhere:
         return {"help": elsewhere}
-    similar = next((part for part in parts().values() if word in part.resembles[0]), None)
+    similar = next((part for known in PARTS.values() for part in known.values() if word in part.resembles[0]), None)
     if similar is None:
         return respelt(span, found, others, otherwise)
     fix = Fix(f"replace `{word}` with `{similar.spec_name}`", (Edit(span, similar.spec_name),), safe=False)
