@@ -378,3 +378,15 @@ def test_the_use_of_a_block_is_read_in_proofs_and_predictions_too(model: str) ->
     lane = run(text)["run"]
     assert lane.predictor is not None
     assert lane.predictor.outputs(np.zeros((3, 784))).shape == (3, 10)
+
+
+def test_an_input_that_no_layer_reads_is_a_finding() -> None:
+    text = """data = Given(inputs=["left", "right"], features=3, classes=2)
+model {{ from(left); {layers}Linear(2) }}
+loss = CrossEntropy
+optimizer = SGD
+"""
+    (found,) = check(Source("s.nn", text.format(layers=""))).diagnostics
+    assert (found.code, "right" in found.message) == ("NN724", True)
+    both = "concat { a { } b { from(right) } }; "
+    assert check(Source("s.nn", text.format(layers=both))).diagnostics == ()
