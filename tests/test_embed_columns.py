@@ -93,7 +93,9 @@ def test_columns_that_cannot_be_ids(tmp_path: Path, arguments: dict[str, Any], a
     assert error.value.argument == argument
 
 
-@pytest.mark.parametrize(("name", "why"), [("user id", "is no name"), ("numbers", "is the name of all other features")])
+@pytest.mark.parametrize(
+    ("name", "why"), [("user id", "is not a name"), ("numbers", "is the name of all other features")]
+)
 def test_columns_of_ids_need_names_that_a_model_can_use(tmp_path: Path, name: str, why: str) -> None:
     with pytest.raises(FileFault, match=f"`{name}` would be an input of the model, and it {why}"):
         table(tmp_path, RATINGS.replace("user", name), embed=(name,)).facts()

@@ -59,8 +59,8 @@ def test_an_item_may_be_a_layer() -> None:
         ("[][0]", "there is no item 0: this list has 0 items"),
         ("widths[1.0]", "an index must be an integer"),
         ("widths[true]", "an index must be an integer"),
-        ("width[0]", "only an item of a list can be taken by `[…]`"),
-        ('"abc"[0]', "only an item of a list can be taken by `[…]`"),
+        ("width[0]", "only a list can be indexed with `[…]`"),
+        ('"abc"[0]', "only a list can be indexed with `[…]`"),
     ],
 )
 def test_a_wrong_index_is_an_error(item: str, message: str) -> None:

@@ -56,8 +56,8 @@ def test_targets_of_any_shape_are_accepted(
 @pytest.mark.parametrize(
     ("cls", "outputs", "classes", "target", "message"),
     [
-        (nn.CrossEntropyLoss, (10,), 10, (7,), "for each of 7 places"),
-        (nn.CrossEntropyLoss, (6, 10), 10, (7,), "for each of 7 places"),
+        (nn.CrossEntropyLoss, (10,), 10, (7,), "for each of 7 positions"),
+        (nn.CrossEntropyLoss, (6, 10), 10, (7,), "for each of 7 positions"),
         (nn.MSELoss, (2, 3), None, (3, 2), "2×3 outputs with targets of 3×2"),
         (nn.MSELoss, (3,), None, (), "3 outputs with targets of 1"),
         (nn.MSELoss, (7,), 10, (7,), "one-hot"),

@@ -164,7 +164,7 @@ def test_a_metric_of_classes_is_refused_for_a_regression(name: str) -> None:
     ("cls", "outputs", "classes", "target", "message"),
     [
         (nn.Accuracy, (2, 5), 5, (), "takes a row of outputs"),
-        (nn.Accuracy, (5,), 5, (3,), "for each of 3 places"),
+        (nn.Accuracy, (5,), 5, (3,), "for each of 3 positions"),
         (nn.Perplexity, (1,), 2, (), "one output per class"),
         (nn.Confusion, (101,), 101, (), "100 at most"),
         (nn.R2, (3,), None, (), "3 outputs with targets of 1"),

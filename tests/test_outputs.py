@@ -261,10 +261,10 @@ def test_outputs_are_the_end_of_a_model(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size_test": np.zeros((10, 3))}, "has another form than"),
+        ({"size_test": np.zeros((10, 3))}, "differ in shape or kind from"),
         ({"kind_train": np.zeros(29, int)}, "`kind_train` has 29"),
         ({"kind_train": np.zeros(30, int), "kind_test": np.zeros(10, int)}, "all labels in .* are 0"),
-        ({"parity_train": None}, "does not have samples, and an array for each of the targets"),
+        ({"parity_train": None}, "has no samples, or no array for one of the targets"),
     ],
 )
 def test_targets_that_do_not_fit(folder: Path, change: dict[str, Any], message: str) -> None:

@@ -107,7 +107,7 @@ def test_masks_that_do_not_fit() -> None:
     with pytest.raises(TypeError, match="Linear cannot skip padding"):
         nn.Linear(2, 2).masked("input", 0)
     layer = nn.MultiHeadAttention(4, 2).masked("input", 0)
-    with pytest.raises(ShapeError, match="4 ids are no mask of a sequence of 5×4"):
+    with pytest.raises(ShapeError, match="4 ids cannot mask a sequence of 5×4"):
         layer(np.zeros((1, 5, 4)), np.zeros((1, 4)))
     with pytest.raises(ValueError, match="MultiHeadAttention also reads 'input'"):
         layer(np.zeros((1, 5, 4)))
@@ -174,7 +174,7 @@ def test_a_saved_network_predicts_and_verifies(tmp_path: Path) -> None:
     one = X[:1].copy()
     assert np.isfinite(predictor.outputs(one)).all()
     assert nnspec.runs.verify(tmp_path / "run").same
-    with pytest.raises(nnspec.SpecError, match="skips padding, which has no counterpart there yet"):
+    with pytest.raises(nnspec.SpecError, match="skips padding, which is not supported there yet"):
         nnspec.runs.export(tmp_path / "run", tmp_path / "out.onnx")
 
 

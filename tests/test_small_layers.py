@@ -99,7 +99,7 @@ HELP = [
     ("Conv2D(6, 3); GroupNorm(4); Flatten", "4 groups do not divide 6 channels", "`GroupNorm(3)` does"),
     ("Linear(5); GLU", "GLU halves the features", "`Linear(6)`"),
     ("Linear(6); SpatialDropout", "SpatialDropout expects a sequence or an image", "write `Dropout` instead"),
-    ("Reshape([28, 28]); Select(28)", "a sequence of 28 places has no place 28", "`Select(-1)`"),
+    ("Reshape([28, 28]); Select(28)", "a sequence of 28 positions has no position 28", "`Select(-1)`"),
     ("Cropping(14); Flatten", "Cropping leaves nothing", "crop less"),
     ("OneHot; Flatten", "OneHot expects ids but got numbers", "remove it"),
     ("Linear(6); HardTanh(1, 0)", "`min_val` must be less than `max_val`", "swap"),

@@ -109,7 +109,7 @@ FAULTS = {
     ),
     "a width": (
         "e: GRU(3); from(input); Linear(4); MultiHeadAttention(2, context=e)",
-        "needs a context with 4 features per place",
+        "needs a context with 4 features per position",
     ),
     "causal": ("e: GRU(4); from(input); Linear(4); MultiHeadAttention(2, context=e, causal=true)", "does not apply"),
     "no such layer": (

@@ -1,4 +1,4 @@
-"""Targets at places that count in no loss and no metric: padding, and labels that are ignored."""
+"""Targets at positions that count in no loss and no metric: padding, and labels that are ignored."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_weights_of_places_are_those_of_as_many_samples(sample: LossSample) -> N
 
 def test_weights_of_another_shape_are_rejected() -> None:
     loss = PARTS["loss"]["CrossEntropy"]()
-    with pytest.raises(ValueError, match="2 numbers, or 2×3 of their places, not float64 of shape"):
+    with pytest.raises(ValueError, match="2 numbers, or 2×3 of their positions, not float64 of shape"):
         loss(np.zeros((2, 3, 4)), np.zeros((2, 3), int), np.ones((2, 4)))
 
 
@@ -180,14 +180,14 @@ def test_compiled_steps_leave_places_to_python_and_have_the_same_bits(tmp_path: 
     replayed = run(tagging(tmp_path), ways=RunOptions(jobs=1, compiled="always"))["run"]
     assert (numpy.history, numpy.trace) == (replayed.history, replayed.trace)
     assert replayed.compiled is not None
-    assert replayed.compiled["python"]["Accuracy"] == "it picks the places that count in Python"
+    assert replayed.compiled["python"]["Accuracy"] == "it picks the positions that count in Python"
 
 
 def test_a_test_set_without_any_place_that_counts_is_refused(tmp_path: Path) -> None:
     x = X.copy()
     x[48:] = 0
     np.savez(tmp_path / "t.npz", x=x, y=Y)
-    with pytest.raises(DataError, match="all 12 test samples of NPZ have only ignored places"):
+    with pytest.raises(DataError, match="all 12 test samples of NPZ have only ignored positions"):
         run(tagging(tmp_path))
 
 

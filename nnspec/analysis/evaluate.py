@@ -181,7 +181,7 @@ class Evaluator:
         """
         dataset, use = self._data[lane]
         if not len(dataset.test.y):
-            raise DataError("the data of this run has no test samples; name others to evaluate on, with --data")
+            raise DataError("the data of this run has no test samples; pass other data with --data")
         same = use.sha256 == self._saved.data(lane).sha256
         return _evaluation(self._saved, self._compiled, lane, seed, dataset, same_data=same)
 

@@ -586,7 +586,7 @@ class Evaluator:
         if items is UNKNOWN or position is UNKNOWN:
             return UNKNOWN
         if not isinstance(items, (list, tuple)):
-            return self.misfit("NN301", "only an item of a list can be taken by `[…]`", target)
+            return self.misfit("NN301", "only a list can be indexed with `[…]`", target)
         if isinstance(position, bool) or not isinstance(position, int):
             return self.misfit("NN301", "an index must be an integer", index)
         if not -len(items) <= position < len(items):

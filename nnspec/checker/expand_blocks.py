@@ -627,7 +627,7 @@ class _Expansion:
                 self._error("NN204", f"duplicate `{word}`", branch.head, notes=(first,))
                 continue
             if part.signature().get(word) is not None:
-                message = f"`{word}` is an argument of `{item.keyword.text}`, and no name of a branch"
+                message = f"`{word}` is an argument of `{item.keyword.text}`, not the name of a branch"
                 self._error("NN206", message, branch.head, help="choose another name")
                 continue
             firsts[word] = branch.head
@@ -665,6 +665,6 @@ def _is_numbered(name: str) -> bool:
 
 
 def _scoped(prefix: str, name: str) -> Iterator[str]:
-    """Yield the full names that a name may stand for, from the inside out."""
+    """Yield the full names that a name may refer to, from the inside out."""
     scope = prefix.split(".")[:-1]
     return (".".join([*scope[:depth], name]) for depth in range(len(scope), -1, -1))

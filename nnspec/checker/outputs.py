@@ -79,7 +79,9 @@ class _Outputs:
             return
         for setting in _BY_OUTPUT:
             for name, given in self.by_output(setting).items():
-                message = f"`{setting}.{name}` is a setting of an output, but the model has one without a name"
+                message = (
+                    f"`{setting}.{name}` is a setting of an output, but the model has a single one, without a name"
+                )
                 help = "end the model with `outputs { a { … } b { … } }`"
                 self.findings.error("NN203", message, given.name, help=help)
         if (given_weight := self.settings.values.get("loss_weight")) is not None:
@@ -103,13 +105,13 @@ class _Outputs:
             span = branch.layers[-1].span if branch.layers else node.span
             name, target = branch.name, targets.get(branch.name)
             if name in ("val", "test", "kl") or name.startswith(("val_", "test_")):
-                message = f"an output cannot be called `{name}`, since its figures would have the names of others"
+                message = f"an output cannot be called `{name}`, since the names of its figures are already taken"
                 self.findings.error("NN206", message, span, help="use another name")
                 good = False
             elif target is None:
-                has = some_of([f"`{each}`" for each in targets]) if targets else "one without a name"
+                has = f"it has {some_of([f'`{name}`' for name in targets])}" if targets else "its target has no name"
                 help = 'name arrays: `NPZ(…, targets=["digit", "parity"])`, or columns: `CSV(…, target=[…])`'
-                self.findings.error("NN203", f"the data has no target `{name}`; it has {has}", span, help=help)
+                self.findings.error("NN203", f"the data has no target `{name}`; {has}", span, help=help)
                 good = False
             else:
                 shape = _shape(width, target)

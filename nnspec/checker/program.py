@@ -348,10 +348,10 @@ class LayerNode:
     field: Field | None = None
     """For a `from` of one of several inputs: the range of the sample's row that it takes."""
     padded: Mask | None = None
-    """Which places of what it reads first are padding, if any are."""
+    """Which positions of what it reads first are padding, if any are."""
     mask: Mask | None = None
-    """Which places it skips as padding, if it does: those of what it reads first, or of another value that it attends
-    to. Then the last of `reads` are the ids.
+    """Which positions it skips as padding, if it does: those of what it reads first, or of another value that it
+    attends to. Then the last of `reads` are the ids.
     """
 
     @property

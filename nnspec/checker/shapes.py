@@ -105,7 +105,7 @@ class _Walk:
         self.tokens = 0
         """The number of different ids if ids of the data arrive here; 0 for numbers."""
         self.padded: Mask | None = None
-        """Which places of the current value are padding, if any are."""
+        """Which positions of the current value are padding, if any are."""
         self.lost = False
         """Whether the input shape is unknown, after a layer that could not be placed."""
         self.values: dict[str, _Value] = {}
@@ -282,7 +282,7 @@ class _Walk:
             self.padded = Mask(name, value.padded.padding)  # an input by its name is the value of its `from`
 
     def _with_padding(self, node: LayerNode, placed: Placed) -> LayerNode:
-        """Say which places of what a layer reads are padding; a layer that skips them reads their ids too."""
+        """Say which positions of what a layer reads are padding; a layer that skips them reads their ids too."""
         node, part = node if self.padded is None else replace(node, padded=self.padded), node.value.part
         mask = self.padded
         for read in placed.reads:
@@ -334,7 +334,7 @@ class _Walk:
             if not {each.name for each in placed.branches} & set(part.inner):
                 tokens, around = tokens or self.tokens, " around its layers"
         if tokens:
-            message = f"{what} passes on ids from 0 to {tokens - 1:,}{around}, and ids are no quantities"
+            message = f"{what} passes on ids from 0 to {tokens - 1:,}{around}, and ids are not quantities"
             self._report(placed, ShapeError(message, argument=branch, help="put `Embedding(16)` there, or before it"))
         return not tokens
 
@@ -428,12 +428,12 @@ class _Value:
     maker: tuple[Span, str]
     links: tuple[str, ...]
     padded: Mask | None = None
-    """Which of its places are padding, if any are."""
+    """Which of its positions are padding, if any are."""
 
 
 def _padded_after(node: LayerNode) -> Mask | None:
-    """Return which places of a layer's output are padding: the same as before, if it is still a sequence and the layer
-    has not mixed them. The branches of a composition must agree.
+    """Return which positions of a layer's output are padding: the same as before, if it is still a sequence and the
+    layer has not mixed them. The branches of a composition must agree.
     """
     part = node.value.part
     if issubclass(part, Composition):
@@ -446,7 +446,7 @@ def _padded_after(node: LayerNode) -> Mask | None:
 
 
 def mixes_padding(node: LayerNode) -> bool:
-    """Whether a layer mixes places that are padding with others, as far as its class says."""
+    """Whether a layer mixes positions that are padding with others, as far as its class says."""
     part = node.value.part
     if node.padded is None or issubclass(part, Composition) or part.with_padding == "skips":
         return False

@@ -303,7 +303,7 @@ class Batches:
             self._prepare(x, training=training)
         if x is not places.x:
             np.copyto(places.x, x)
-        if self._ignores:  # a place without a label has weight 0, and any label
+        if self._ignores:  # a position without a label has weight 0, and any label
             np.greater_equal(places.labels, 0, out=self._buffers["weights"][:rows], casting="unsafe")
             np.maximum(places.labels, 0, out=places.labels)
         if self._as_values:

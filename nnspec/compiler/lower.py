@@ -44,7 +44,7 @@ def lower(experiment: Experiment) -> Steps:
         measured = lowering.scale(y)
     weight = experiment.facts.weight
     weights = [] if weight is None else [lowering.given("weights", weight)]
-    places = weights if experiment.facts.ignores else []  # metrics count samples once, and ignored places never
+    places = weights if experiment.facts.ignores else []  # metrics count samples once, and ignored positions never
     for number in range(len(experiment.metrics)):
         lowering.metric(f"metric{number + 1}", (measured, labels, *places), metric_work(experiment, number))
     gradient = lowering.loss(y, (targets, *weights), loss_work(experiment))
@@ -189,7 +189,7 @@ class _Lowering:
         return scaled
 
     def metric(self, name: str, reads: tuple[str, ...], work: Mapping[str, Work]) -> None:
-        """Update a metric with a batch: its outputs, labels and, of places, weights."""
+        """Update a metric with a batch: its outputs, labels and, of positions, weights."""
         saved, scratch = self._work(name, work)
         self.emit(Step("metric", name, reads, saves=saved, scratch=scratch))
 

@@ -146,7 +146,7 @@ class Plan:
         """The loss of samples that are not mixed, without the terms that layers add."""
         self.metrics: tuple[Metric, ...] = tuple(metric.make() for metric in experiment.metrics)
         self.measures: tuple[Metric | Places, ...] = self.metrics
-        """What batches are added to: the metrics, or metrics of those places that count."""
+        """What batches are added to: the metrics, or metrics of those positions that count."""
         if experiment.facts.ignores:
             self.measures = tuple(Places(metric) for metric in self.metrics)
         self.data = data or Batches(

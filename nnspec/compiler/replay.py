@@ -643,7 +643,7 @@ def _by_hand(owner: object) -> str:
     if isinstance(owner, Metric) and not owner.tallies:
         return "it remembers batches in Python"
     if isinstance(owner, Places):
-        return "it picks the places that count in Python"
+        return "it picks the positions that count in Python"
     if isinstance(owner, MixedLoss):
         return "the shares of mixed samples are drawn in Python"
     if isinstance(owner, Batches) and owner.varies:

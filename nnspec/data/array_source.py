@@ -40,7 +40,7 @@ Ids = Annotated[
 
 
 Padding = Annotated[int | None, Range(low=0), Also("padding_idx", "pad_id", "pad_token_id", "pad", "mask_zero")]
-"""The id that fills the places after the end of a sample, as given in a spec."""
+"""The id that fills the positions after the end of a sample, as given in a spec."""
 
 
 class Pair(NamedTuple):
@@ -213,13 +213,13 @@ class ArraySource(DataSource):
         padded = self.padding is not None and targets.shape[1:] == arrangement.shape
         ignores = at_places and (self.ignore is not None or padded)
         if ignores and any(pair.w is not None for pair in pairs):
-            message = "samples have weights, and some places have no target: only one of the two is possible"
+            message = "samples have weights, and some positions have no target: only one of the two is possible"
             raise FileFault(message, argument="ignore" if self.ignore is not None else "padding")
         if labels is not None:
             cure = (
                 "if it marks samples without a label, `ignore = {}` drops them"
                 if _of_samples(targets)
-                else "if it marks places without a label, `ignore = {}` excludes them from loss and metrics"
+                else "if it marks positions without a label, `ignore = {}` excludes them from loss and metrics"
             )
             remarks = [*remarks, *labels.remarks(f"`{pairs[0].y.key}`", pairs[0].y.argument, ignore=cure)]
         facts = Facts(
@@ -264,12 +264,14 @@ class ArraySource(DataSource):
         return fields[0]
 
     def _labels_inside(self, targets: Header, samples: Arrangement) -> bool:
-        """Whether whole numbers in a target are labels: one for each place of a sequence or each pixel of an image."""
+        """Whether whole numbers in a target are labels: one for each position of a sequence or each pixel of an
+        image.
+        """
         places = {"places": samples.shape[:1], "rows": samples.shape[-2:]}
         return targets.shape[1:] in [extents for name, extents in places.items() if name in samples.axes]
 
     def _arrange_ids(self, samples: Header, name: str) -> Arrangement:
-        """Return the axes of samples that are ids: their places. Raises FileFault for any others."""
+        """Return the axes of samples that are ids: their positions. Raises FileFault for any others."""
         for argument in ("divisor", "axes"):
             if getattr(self, argument) is not None:
                 message = f"`{argument}` does not apply to ids, which are names and not quantities"
@@ -279,7 +281,7 @@ class ArraySource(DataSource):
             message = (
                 f"with `ids`, a sample is an id or a row of ids, but {name} is {'×'.join(map(str, shape))} a sample"
             )
-            raise FileFault(message, argument="ids", help="save the array as (samples, places)")
+            raise FileFault(message, argument="ids", help="save the array as (samples, positions)")
         return Arrangement(("places",), shape)
 
     def _refuse_other_ids(self, pairs: Sequence[Pair], kept: Sequence[NDArray[Any] | None], ids: int) -> None:
@@ -304,7 +306,7 @@ class ArraySource(DataSource):
         return Labels.of(self._label_counts(pairs, kept), f"`{pairs[0].y.key}`", pairs[0].y.argument)
 
     def _classes(self, labels: Labels, y: NDArray[Any]) -> NDArray[Any]:
-        """Return the class of each label, -1 where it is ignored at a place."""
+        """Return the class of each label, -1 where it is ignored at a position."""
         if self.ignore is None or y.ndim == 1:
             return labels.classes_of(y)
         ignored = y == self.ignore
@@ -385,7 +387,7 @@ def _levels(
     pairs: Sequence[Pair], targets: Header, kept: Sequence[NDArray[Any] | None], at_places: bool
 ) -> Levels | None:
     """Return the levels of numeric targets, in case they are classes: floats, and integers if a sample has several
-    but not one per place. None for labels."""
+    but not one per position. None for labels."""
     if _role(targets) == "text" or (_role(targets) != "numbers" and (_of_samples(targets) or at_places)):
         return None
     found = [pair.y.levels(keep) for pair, keep in zip(pairs, kept, strict=True)]

@@ -94,7 +94,7 @@ def arranged(shape: tuple[int, ...], axes: Sequence[str] | None, *, bytes_: bool
             help=f"for example, `axes={_EXAMPLES[len(shape)]}`" if len(shape) in _EXAMPLES else "remove `axes`",
         )
     stored = () if tuple(axes) == known else tuple(axes)
-    if known == ("places",):  # one number per place: one feature
+    if known == ("places",):  # one number per position: one feature
         return Arrangement(("places", "features"), (*shape, 1), known)
     return Arrangement(known, tuple(shape[axes.index(name)] for name in known), stored)
 

@@ -359,7 +359,7 @@ class CSV(DataSource):
             taken = {"numbers": "all other features"} if numbers else {}
             taken |= {WHOLE: "the sample itself"} if len(columns) > 1 else {}
             if not column.name.isidentifier() or column.name in taken:
-                what = f"is the name of {taken[column.name]}" if column.name in taken else "is no name"
+                what = f"is the name of {taken[column.name]}" if column.name in taken else "is not a name"
                 message = f"`{column.word}` would be an input of the model, and it {what}"
                 raise FileFault(message, argument=argument, help="rename the column, for example `user_id`")
             shape = (column.words,) if column.words else ()

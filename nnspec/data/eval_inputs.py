@@ -39,7 +39,7 @@ class Targets:
     shape: tuple[int, ...] = ()
     """Shape of one sample's target."""
     ignore: int | None = None
-    """The label of places that are ignored."""
+    """The label of positions that are ignored."""
 
 
 def read_given(data: Any, wanted: Wanted, targets: Targets) -> tuple[Split, tuple[str, ...]]:

@@ -42,7 +42,10 @@ def join_targets(roles: Sequence[Sequence[tuple[str, Target]]], argument: str = 
         heads = [array.header() for array in arrays]
         for array, head, role in zip(arrays, heads, roles, strict=True):
             if head.shape[1:] != heads[0].shape[1:] or _has_labels(head) != _has_labels(heads[0]):
-                raise FileFault(f"`{array.key}` has another form than `{first.key}`", argument=argument)
+                raise FileFault(
+                    f"the targets in `{array.key}` differ in shape or kind from those in `{first.key}`",
+                    argument=argument,
+                )
             others = role[0][1]
             if head.rows != others.header().rows:
                 message = f"`{array.key}` has {head.rows:,} targets, but `{others.key}` has {others.header().rows:,}"

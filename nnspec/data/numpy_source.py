@@ -35,8 +35,8 @@ class NPZ(ArraySource):
     `sample_weight`: in the loss and for `standardise`, a sample of weight 2 counts as two; metrics count it once.
 
     Whole numbers, booleans and text in y are classes: the distinct values, sorted. All other targets are numbers to
-    predict. `ignore` drops the samples with that label, which marks samples without one, or excludes the places with it
-    from loss and metrics. Samples with NaN are an error,
+    predict. `ignore` drops the samples with that label, which marks samples without one, or excludes the positions
+    with it from loss and metrics. Samples with NaN are an error,
     or dropped with `missing = drop`. Bytes are scaled to [0, 1] as in an image, and other numbers are used as they are,
     unless `divisor` is given. Samples with one axis are features; with two, a sequence, or an image if they are bytes;
     with three, an image, channels first; `axes` overrides this. With `ids`, samples are ids from 0 to `ids` - 1, one or
@@ -81,7 +81,7 @@ class NPZ(ArraySource):
             )
         if train is None and self.targets:
             raise FileFault(
-                f"{shown(self.path)} does not have samples, and an array for each of the targets",
+                f"{shown(self.path)} has no samples, or no array for one of the targets",
                 argument="targets",
                 help=f"it contains {listed_names(keys)}; name them x and {self.targets[0]}, or x_train, "
                 f"{self.targets[0]}_train, x_test, {self.targets[0]}_test",

@@ -36,7 +36,7 @@ class Row:
     weighted: bool = False
     """Whether samples have weights."""
     windows: bool = False
-    """Whether a sample is a window of a time series: a feature is then a column, with one scale for all places."""
+    """Whether a sample is a window of a time series: a feature is then a column, with one scale for all positions."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _groups(field: Field, per: str) -> int:
 
 
 def channels(field: Field) -> int:
-    """Return the number of channels of a field: of an image, or the features at each place; 0 if it has none."""
+    """Return the number of channels of a field: of an image, or the features at each position; 0 if it has none."""
     if "channels" in field.axes:
         return field.shape[field.axes.index("channels")]
     if field.axes == ("places", "features"):

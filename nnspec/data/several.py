@@ -141,7 +141,7 @@ def check_names(names: tuple[str, ...] | None, what: str = "inputs") -> None:
             raise ValueError(f"`{name}` in `{what}` is not a name: use letters, digits and underscores, as in `left`")
         if name == WHOLE and what == "inputs":
             raise ValueError(
-                f"`{WHOLE}` in `{what}` is the name of the sample itself, with all its inputs; use another"
+                f"`{WHOLE}` in `{what}` is the name of the sample itself, with all its inputs; choose another name"
             )
         if name in (names or ())[:number]:
             raise ValueError(f"`{what}` has `{name}` twice")

@@ -100,7 +100,7 @@ class Field:
     axes: tuple[str, ...] = ()
     """What the axes of `shape` are, as in `Facts`."""
     padding: int | None = None
-    """For an input of ids, the one that fills the places after the end of a sample, as in `Facts`."""
+    """For an input of ids, the one that fills the positions after the end of a sample, as in `Facts`."""
 
     def entering(self, image_as: str) -> Field:
         """Return the same with the shape in which it enters a layer that takes images in a form; see `Facts`."""
@@ -123,7 +123,7 @@ class Facts:
     stored: str = "uint8"
     """dtype in which samples are kept; batches are converted on their way in."""
     target: tuple[int, ...] = ()
-    """Shape of one sample's target: () for a label or a number, (64,) for a label at each of 64 places."""
+    """Shape of one sample's target: () for a label or a number, (64,) for a label at each of 64 positions."""
     tokens: int = 0
     """How many distinct ids samples are made of, from 0 on, such as those of the characters of a text; 0 where samples
     are quantities."""
@@ -146,9 +146,9 @@ class Facts:
     weighted: bool = False
     """Whether samples have weights."""
     padding: int | None = None
-    """The id that fills the places after the end of a sample; None if all samples are whole."""
+    """The id that fills the positions after the end of a sample; None if all samples are whole."""
     ignores: bool = False
-    """Whether targets at places may be -1, which counts in no loss and no metric: padding, and ignored labels."""
+    """Whether targets at positions may be -1, which counts in no loss and no metric: padding, and ignored labels."""
     inputs: tuple[Field, ...] = ()
     """The inputs by name, as ranges of a sample's row, where there are several; () for one without a name."""
     targets: tuple[Field, ...] = ()
@@ -160,7 +160,7 @@ class Facts:
     lines: bool = False
     """Whether a sample is a line of a text: id 0, its units, and 0 as the target of the last one."""
     predicts_next: bool = False
-    """Whether the target of each place is the id at the next one, so that no place may see later ones."""
+    """Whether the target of each position is the id at the next one, so that no position may see later ones."""
     windows: Windows | None = None
     """How samples are cut from the rows of a time series; None if they are not."""
 
@@ -199,7 +199,7 @@ class Facts:
 
     @property
     def weight(self) -> tuple[int, ...] | None:
-        """Shape of the weights of a sample: () for one, or that of its places; None if nothing is weighted."""
+        """Shape of the weights of a sample: () for one, or that of its positions; None if nothing is weighted."""
         return self.target if self.ignores else () if self.weighted else None
 
     def as_classes(self) -> Facts:
@@ -226,8 +226,8 @@ class Facts:
 @dataclass(frozen=True)
 class Split:
     """Samples with their targets: x `(n, features)` in the stored type; y `(n, *target)`, integers where there are
-    classes (-1 at a place that is ignored), and floats in a regression; w `(n,)` float64, the weights of the samples,
-    or None if all weigh the same."""
+    classes (-1 at a position that is ignored), and floats in a regression; w `(n,)` float64, the weights of the
+    samples, or None if all weigh the same."""
 
     x: NDArray[Any]
     y: NDArray[Any]

@@ -67,7 +67,7 @@ class Text(DataSource):
     `context`, windows share this memory.
 
     With `unit = word`, everything counts words: runs of letters and digits in lower case, and punctuation marks. The
-    alphabet is then the most frequent words of the training part, at most `vocabulary` with the first, which stands for
+    alphabet is then the most frequent words of the training part, at most `vocabulary` with the first, which replaces
     all others. With `sample = line`, a sample is a line, from the id 0 before its first unit to the same id as the
     target of its last, as in Karpathy's makemore. Shorter lines are filled with 0 after their end, and the targets
     there do not count. Lines are shuffled by `seed` before they are split; none may have more than `context` - 1 units.
@@ -329,7 +329,7 @@ def _of_lines(units: array[int], lengths: array[int], chosen: Sequence[int]) -> 
 
 
 def _shifted(rows: NDArray[Any], stored: str) -> Split:
-    """Return lines as samples and targets: rows `(n, T + 1)` without the last place, filled with 0, and without the
+    """Return lines as samples and targets: rows `(n, T + 1)` without the last position, filled with 0, and without the
     first one.
     """
     return Split(np.maximum(rows[:, :-1], 0).astype(stored), np.ascontiguousarray(rows[:, 1:]))

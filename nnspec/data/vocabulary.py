@@ -27,7 +27,7 @@ MOST_WORDS = 65_536
 USUAL_WORDS = 10_000
 """How many ids there are at most, unless a spec says so."""
 UNKNOWN = "<unknown>"
-"""The unit that stands for all words outside the vocabulary. No word looks like it, since `<` is a word by itself."""
+"""The unit that replaces all words outside the vocabulary. No word looks like it, since `<` is a word by itself."""
 END = "\n"
 """The end of a line, which is also the id before its first unit."""
 

@@ -64,7 +64,7 @@ CODES: dict[str, str] = {
     "NN720": "samples that look like channels-last images",
     "NN721": "layer that looks ahead when predicting the next character",
     "NN722": "L-BFGS on a loss that changes from step to step",
-    "NN723": "layer that mixes padding with other places",
+    "NN723": "layer that mixes padding with other positions",
     "NN724": "input that no layer reads",
     "NN725": "feature that only numbers the rows",
     "NN726": "column that determines the target",

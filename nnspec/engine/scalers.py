@@ -88,7 +88,7 @@ class Standard(_Learned):
     """x → (x − μ) / σ: mean 0 and standard deviation 1 over the training samples. As scikit-learn's `StandardScaler`.
 
     The deviation is divided by n, and is 1 for what is constant up to rounding. `per = channel` pools all pixels of a
-    channel, or all places of a feature of a sequence, and `per = all` all numbers of an input.
+    channel, or all positions of a feature of a sequence, and `per = all` all numbers of an input.
     """
 
     spec_name = "standard"

@@ -9,7 +9,7 @@ __all__ = ["functions_used"]
 # Functions that the body may call, each after those that it calls itself. `real` is the network's dtype.
 _FUNCTIONS = {
     "linear": """
-/* y = x W + b for each place, with W (in, out). Sums in blocks of 64, which keeps rounding errors small. */
+/* y = x W + b for each position, with W (in, out). Sums in blocks of 64, which keeps rounding errors small. */
 static void linear(const real *x, const real *w, const real *b, real *y, int places, int in, int out)
 {
     for (int t = 0; t < places; t++, x += in, y += out)
@@ -60,7 +60,7 @@ static void conv(const real *x, const real *w, const real *b, real *y, int chann
 }
 """,
     "conv_places": """
-/* Cross-correlation along the places of a sequence with weights (k, features / groups, out). */
+/* Cross-correlation along the positions of a sequence with weights (k, features / groups, out). */
 static void conv_places(const real *x, const real *w, const real *b, real *y, int places, int features, int windows,
                         int out, int groups, int k, int stride, int dilation, int before)
 {
@@ -81,7 +81,7 @@ static void conv_places(const real *x, const real *w, const real *b, real *y, in
 }
 """,
     "conv_transpose": """
-/* Adds x times weights (channels, out / groups, kh, kw) at the places of each window; xc, xh, xw and yc, yh, yw are
+/* Adds x times weights (channels, out / groups, kh, kw) at the positions of each window; xc, xh, xw and yc, yh, yw are
    distances in memory. */
 static void conv_transpose(const real *x, const real *w, const real *b, real *y, int channels, int rows, int columns,
                            int xc, int xh, int xw, int yc, int yh, int yw, int height, int width, int out, int groups,
@@ -272,7 +272,7 @@ static void unit_norm(const real *x, real *y, int blocks, int features, int inne
 }
 """,
     "group_norm": """
-/* Mean 0 and mean square 1 of each group of channels over all places, then scale and shift of each channel. */
+/* Mean 0 and mean square 1 of each group of channels over all positions, then scale and shift of each channel. */
 static void group_norm(const real *x, const real *w, const real *b, real *y, int blocks, int channels, int inner,
                        int groups, real eps)
 {
@@ -360,7 +360,7 @@ static void log_softmax(const real *x, real *y, int blocks, int features, int in
 }
 """,
     "attention": """
-/* Queries of all places of x, keys and values of c, weighted sums of each head, and the output projection. */
+/* Queries of all positions of x, keys and values of c, weighted sums of each head, and the output projection. */
 static void attention(const real *x, const real *c, const real *wq, const real *bq, const real *wk, const real *bk,
                       const real *wv, const real *bv, const real *wo, const real *bo, real *y, real *qs, real *ks,
                       real *vs, real *scores, real *heads, int length, int keys, int width, int count, int causal,
@@ -402,7 +402,7 @@ static real sigmoid(real x)
 }
 """,
     "rnn": """
-/* h <- f(x W + b + h W + b) for each place, in the order of x + t step; h is written to y + t row. */
+/* h <- f(x W + b + h W + b) for each position, in the order of x + t step; h is written to y + t row. */
 static void rnn(const real *x, const real *wi, const real *wh, const real *bi, const real *bh, real *y, real *a,
                 real *b, real *h, int places, int in, int step, int hidden, int row, int relu, const real *h0)
 {
@@ -419,7 +419,7 @@ static void rnn(const real *x, const real *wi, const real *wh, const real *bi, c
 }
 """,
     "lstm": """
-/* c <- f c + i g, h <- o tanh(c) for each place, in the order of x + t step; h is written to y + t row. */
+/* c <- f c + i g, h <- o tanh(c) for each position, in the order of x + t step; h is written to y + t row. */
 static void lstm(const real *x, const real *wi, const real *wh, const real *bi, const real *bh, real *y, real *a,
                  real *b, real *h, int places, int in, int step, int hidden, int row, const real *h0,
                  const real *c0, real *yc)
@@ -443,7 +443,7 @@ static void lstm(const real *x, const real *wi, const real *wh, const real *bi, 
 }
 """,
     "gru": """
-/* h <- (1 - z) n + z h, with r and z sigmoids, n = tanh(x W + b + r (h W + b)), for each place, in the order of
+/* h <- (1 - z) n + z h, with r and z sigmoids, n = tanh(x W + b + r (h W + b)), for each position, in the order of
    x + t step; h is written to y + t row. */
 static void gru(const real *x, const real *wi, const real *wh, const real *bi, const real *bh, real *y, real *a,
                 real *b, real *h, int places, int in, int step, int hidden, int row, const real *h0)

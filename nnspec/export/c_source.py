@@ -382,7 +382,7 @@ def _recurrent(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
     last = [int(op.arguments["activation"] == "relu")] if op.kind == "RNN" else []
     directions, width = 1 + op.arguments["bidirectional"], op.writes.shape[-1]
     lines = []
-    for direction, end in enumerate(("", "_reverse")[:directions]):  # the second from the last place to the first
+    for direction, end in enumerate(("", "_reverse")[:directions]):  # the second from the last position to the first
         back, sign = (places - 1) * direction, 1 - 2 * direction
         row = width if every else 0
         y_at, first = back * row + direction * hidden, None

@@ -165,7 +165,7 @@ def refusals(predictor: Predictor, name: str) -> list[Diagnostic]:
         if op.node is None:
             continue
         why = target.refuses(op) if op.kind in target.kinds else ""
-        why = why if op.node.mask is None else "skips padding, which has no counterpart there yet"
+        why = why if op.node.mask is None else "skips padding, which is not supported there yet"
         if op.kind not in target.kinds:
             why = (
                 "is a part of another package, which has no code for it"

@@ -373,7 +373,7 @@ def _conv(x, weight, bias, size, stride, pad, dilation, groups):
 ''',
     "_conv_transpose": '''
 def _conv_transpose(x, weight, bias, stride, dilation, padded, pad, groups):
-    """Add x times weights (C, out / groups, *size) at the places of each window."""
+    """Add x times weights (C, out / groups, *size) at the positions of each window."""
     images = _as_image(x)
     weight = weight.reshape(*weight.shape[:2], -1, weight.shape[-1])
     out, (rows, columns) = weight.shape[1] * groups, images.shape[2:]
@@ -496,7 +496,7 @@ def _attention(x, context, qkv_weight, qkv_bias, out_weight, out_bias, heads, ca
 ''',
     "_products": '''
 def _products(x, weight, bias, gates):
-    """x W + b of every place, as (T, gates, B, hidden)."""
+    """x W + b of every position, as (T, gates, B, hidden)."""
     y = x @ weight if bias is None else x @ weight + bias
     return y.reshape(*y.shape[:-1], gates, -1).transpose(1, 2, 0, 3)
 

@@ -110,7 +110,7 @@ class Op:
     def permutation(self) -> Permutation:
         """How a layer that only changes the order of numbers does it."""
         if self.node is None or not issubclass(part := layer_class(self.node), Permuting):
-            raise TypeError(f"{self.kind} is no permutation")
+            raise TypeError(f"{self.kind} is not a permutation")
         return part.permutation(self.incoming, self.arguments)
 
     @property

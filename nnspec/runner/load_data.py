@@ -122,7 +122,7 @@ def _weigh_something(experiment: Experiment, dataset: Dataset) -> None:
     if facts.weight is None:
         return
     if not experiment.loss.part.takes_weights():
-        what = "places that count in no loss" if facts.ignores else "weights"
+        what = "positions that count in no loss" if facts.ignores else "weights"
         raise DataError(
             f"the samples of {dataset.source} have {what}, and {experiment.loss} takes none: its `forward` has no "
             "argument `weights`; add it" + ("" if facts.ignores else ", or remove the weights")
@@ -134,7 +134,7 @@ def _weigh_something(experiment: Experiment, dataset: Dataset) -> None:
         )
     for what, weights in _weights(experiment, dataset):
         if len(weights) and not weights.any():
-            lack = "only ignored places" if facts.ignores else "weight 0"
+            lack = "only ignored positions" if facts.ignores else "weight 0"
             raise DataError(f"all {len(weights)} {what} samples of {dataset.source} have {lack}")
 
 
@@ -149,7 +149,7 @@ def _teach_the_loss(experiment: Experiment, dataset: Dataset) -> None:
 
 
 def _weights(experiment: Experiment, dataset: Dataset) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield the weights of the samples or places of each training, and of those that it is measured on."""
+    """Yield the weights of the samples or positions of each training, and of those that it is measured on."""
 
     def weights(split: Split) -> NDArray[Any] | None:
         return split.y >= 0 if dataset.facts.ignores else split.w

@@ -88,7 +88,7 @@ class Checkpoints:
                         f"the old checkpoint {path} cannot be removed: {error.strerror or error}; choose another folder"
                     ) from None
             start = read_checkpoint(path, own, data[name]) if self.resume else None
-            if start is not None and start.ended and not start.goes_on(each.experiment.length.records):
+            if start is not None and start.ended and not start.can_extend(each.experiment.length.records):
                 try:
                     ended.append(restored_lane(each.experiment, start))
                 except DAMAGE as error:

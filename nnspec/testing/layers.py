@@ -29,7 +29,7 @@ FLOPS_WITHIN = {
     **dict.fromkeys(("Dropout", "SpatialDropout"), 3.0),  # drawing the mask is not counted
     "GELU": 2.5,  # the tanh form has fewer operations, and both compute the slope as well
     **dict.fromkeys(("RNN", "GRU", "LSTM"), 1.7),  # the first step needs no product with the state
-    "MaxPool": 2.0,  # the first place of a window is compared with nothing
+    "MaxPool": 2.0,  # the first position of a window is compared with nothing
     "BatchNorm": 1.6,  # work on one number per channel counts as work on every number
     **dict.fromkeys(("ConvTranspose1D", "ConvTranspose2D"), 1.6),  # the first product of a position is added to 0
     "GlobalAvgPool": 1.6,  # the division of a sum is not counted

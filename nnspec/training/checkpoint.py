@@ -76,7 +76,7 @@ class Checkpoint:
         """Number of epochs, or records, completed."""
         return len(self.lane["epoch_seconds"])
 
-    def goes_on(self, records: int) -> bool:
+    def can_extend(self, records: int) -> bool:
         """Return whether a training that ended can be extended to this many records, epochs by default: it completed
         all of a smaller number.
         """
@@ -242,7 +242,7 @@ def _read(file: Any) -> Checkpoint:
         best=dict(header["best"]),
         extra=extra,
     )
-    checkpoint.goes_on(0)  # raises if these values are missing or of another type
+    checkpoint.can_extend(0)  # raises if these values are missing or of another type
     return checkpoint
 
 

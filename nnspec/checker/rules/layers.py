@@ -83,28 +83,28 @@ def looks_ahead(experiment: Experiment) -> Iterator[Diagnostic]:
             continue
         argument = (
             layer_of(node).looks_ahead_unless if len(node.geometry.out) == 2 else ""
-        )  # without places, none helps
+        )  # without positions, none helps
         instead = "replace it with `LayerNorm`" if layer_of(node).family == "norm" else "remove it"
         given = [name for name in layer_of(node).reads() if node.arguments()[name] is not None]
         if given:  # the value comes from layers that have read all of the sample
             argument, instead = "", f"remove `{given[0]}`"
         yield advice(
             "NN721",
-            f"`{node.value.name}` lets each place see later ones, including its target",
+            f"`{node.value.name}` lets each position see later ones, including its target",
             node.span,
             f"write `{argument}`" if argument else instead,
-            (Note(experiment.data[0].value.origin.span, "the target of each place is the next one"),),
+            (Note(experiment.data[0].value.origin.span, "the target of each position is the next one"),),
             with_argument(node, argument, f"add `{argument}`") if argument else None,
         )
 
 
 @rule("NN723")
 def mixed_padding(experiment: Experiment) -> Iterator[Diagnostic]:
-    """A layer that mixes places that are padding with others."""
+    """A layer that mixes positions that are padding with others."""
     for node in (node for layer in experiment.layers for node in layer.walk() if mixes_padding(node)):
         yield advice(
             "NN723",
-            f"`{node.value.name}` does not skip padding, but mixes it with the other places of a sample",
+            f"`{node.value.name}` does not skip padding, but mixes it with the other positions of a sample",
             node.span,
             "put `GlobalAvgPool`, or `LSTM(16, return_sequences=false)`, before it"
             if len(node.geometry.out) == 1

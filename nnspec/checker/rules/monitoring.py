@@ -111,7 +111,7 @@ def never_acts(experiment: Experiment) -> Iterator[Diagnostic]:
 
 
 def _beyond(schedule: Schedule, length: float) -> tuple[str, float] | None:
-    """Return what a schedule waits for in vain, and the number of epochs, or steps, that training must exceed."""
+    """Return what a schedule never reaches, and the number of epochs, or steps, that training must exceed."""
     if schedule.warmup > length or (schedule.warmup == length and not isinstance(schedule, ConstantSchedule)):
         return f"the warm-up of `{schedule.spec_name}` takes {_count(schedule.warmup, schedule.per)}", schedule.warmup
     milestone = schedule.milestone()

@@ -70,7 +70,7 @@ def _mixing(train: TrainSettings, data: Data, span: Span) -> Iterator[Diagnostic
         message = f"{what} mixes targets, but only of a model with a single output"
     elif data[0].facts.weight is not None:
         message = f"{what} mixes samples, but they have weights" if data[0].facts.weighted else ""
-        message = message or f"{what} mixes samples, but some of their places are ignored"
+        message = message or f"{what} mixes samples, but some of their positions are ignored"
     if message:
         yield Diagnostic("NN302", message, span, help=help or f"remove {what}")
 

@@ -29,7 +29,7 @@ _EXCLUDED: dict[str, tuple[str, str]] = {
 
 @rule("NN607")
 def excluded(experiment: Experiment) -> Iterator[Diagnostic]:
-    """Settings that an optimizer with a line search, or a step with two gradients, cannot do with."""
+    """Settings that an optimizer with a line search, or a step with two gradients, cannot be combined with."""
     name, origins, train = experiment.optimizer.name, experiment.origins, experiment.train
     notes = (Note(experiment.optimizer.origin.span, "the optimizer"),)
     if experiment.optimizer.part.evaluates:

@@ -222,11 +222,11 @@ transposed as they are read. If they do come first, set `axes=[channels, rows, c
     ),
     "NN721": Explanation(
         """
-With `Text` data, the target of each place is the next character or word. A layer that lets a place see later ones
+With `Text` data, the target of each position is the next character or word. A layer that lets a position see later ones
 gives the answer away: the loss falls close to zero on both training and test data, but the network generates nonsense,
 because the characters that it learned to copy do not exist yet at generation time. `MultiHeadAttention` needs
 `causal=true` and `Conv1D` needs `padding=causal`; recurrent layers look ahead only if they are `bidirectional`, and
-`Linear` and `LayerNorm` never do. Pooling layers, `Flatten`, and `BatchNorm` during training mix all places.
+`Linear` and `LayerNorm` never do. Pooling layers, `Flatten`, and `BatchNorm` during training mix all positions.
 """,
         Example(
             'data = Text("poem.txt", context=8)\n'
@@ -254,10 +254,10 @@ and the same masks.
     "NN723": Explanation(
         """
 Samples of words or other ids are filled with padding up to one length. `MultiHeadAttention`, recurrent layers and
-global pools skip padding, and `Embedding`, `Linear`, activations and `LayerNorm` keep places apart. A layer that does
-neither, such as `Flatten`, `Conv1D`, `MaxPool` or `BatchNorm`, mixes padding with the other places: its outputs depend
-on how far a sample is filled, and after it no layer knows which places are padding. If that is intended, as in a
-convolution that learns a row for padding, ignore this warning.
+global pools skip padding, and `Embedding`, `Linear`, activations and `LayerNorm` keep positions apart. A layer that
+does neither, such as `Flatten`, `Conv1D`, `MaxPool` or `BatchNorm`, mixes padding with the other positions: its
+outputs depend on how far a sample is filled, and after it no layer knows which positions are padding. If that is
+intended, as in a convolution that learns a row for padding, ignore this warning.
 """,
         Example(
             'data = CSV("t.csv", target="kind", words="text", length=4)\n'

@@ -170,7 +170,7 @@ class MultiHeadAttention(Layer):
             return length
         if len(context) != 2 or context[1] != width:
             raise ShapeError(
-                f"MultiHeadAttention needs a context with {width} features per place, as its input has, but this is "
+                f"MultiHeadAttention needs a context with {width} features per position, as its input has, but this is "
                 f"{sample_in_words(context)}",
                 argument="context",
                 label=f"a sequence with {width} features expected",

@@ -83,7 +83,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Mask:
-    """Which places of a sequence are padding: those at which the value `ids` `(B, T)` has the id `padding`."""
+    """Which positions of a sequence are padding: those at which the value `ids` `(B, T)` has the id `padding`."""
 
     ids: str
     """The name of the value, as in `Layer.read`."""
@@ -153,8 +153,9 @@ class Layer(Part, Borrower):
     """Its family as commonly understood in the field, for advice about which layers go together."""
 
     with_padding: ClassVar[Literal["mixes", "keeps", "skips"]] = "mixes"
-    """What it does with places of a sequence that are padding: it `keeps` them apart, since each place of y depends on
-    the same place of x only; it `skips` them, where `mask` says which they are; or it `mixes` them with others.
+    """What it does with positions of a sequence that are padding: it `keeps` them apart, since each position of y
+    depends on the same position of x only; it `skips` them, where `mask` says which they are; or it `mixes` them with
+    others.
     """
     skips_in: ClassVar[str] = ""
     """The argument that names the value whose padding it skips, if that is given; otherwise, it is that of x."""
@@ -200,7 +201,7 @@ class Layer(Part, Borrower):
     """The full names of the layers whose outputs it reads, where the compiler knows them; else those of `read` are
     looked up from the inside out."""
     mask = _NO_PADDING
-    """Which places of x are padding, if any, for a layer that `skips` them: see `masked`."""
+    """Which positions of x are padding, if any, for a layer that `skips` them: see `masked`."""
     _state = _NO_STATE
     _shares_state = False
     _carried = _NO_STATE
@@ -226,9 +227,9 @@ class Layer(Part, Borrower):
         return named if self.mask is None else (*named, self.mask.ids)
 
     def masked(self, ids: str, padding: int) -> Self:
-        """Skip places that are padding from now on: those at which the value `ids` of the network, such as `input`, has
-        the id `padding`. The layer reads it after all others, in a `Sequential` or as `layer(x, *others, ids)`, and
-        returns itself. Raises TypeError if its class cannot skip places.
+        """Skip positions that are padding from now on: those at which the value `ids` of the network, such as `input`,
+        has the id `padding`. The layer reads it after all others, in a `Sequential` or as `layer(x, *others, ids)`, and
+        returns itself. Raises TypeError if its class cannot skip positions.
         """
         if self.with_padding != "skips":
             raise TypeError(f"{type(self).__name__} cannot skip padding")
@@ -236,8 +237,8 @@ class Layer(Part, Borrower):
         return self
 
     def real_places(self, others: tuple[NDArray[Any], ...]) -> NDArray[Any] | None:
-        """Return which places are not padding, `(B, T)`, from the values that forward reads after x; None if there is
-        no padding.
+        """Return which positions are not padding, `(B, T)`, from the values that forward reads after x; None if there
+        is no padding.
         """
         return None if self.mask is None else others[-1] != self.mask.padding
 
@@ -281,7 +282,7 @@ class Layer(Part, Borrower):
         read = dict(zip(named, others, strict=False))
         masked = read.get(self.skips_in, incoming)
         if self.mask is not None and (len(masked) != 2 or others[-1] != masked[:1]):
-            raise ShapeError(f"{shape_in_words(others[-1])} ids are no mask of {sample_in_words(masked)}")
+            raise ShapeError(f"{shape_in_words(others[-1])} ids cannot mask {sample_in_words(masked)}")
         return type(self).geometry(incoming, arguments | read).out
 
     def __call__(self, x: NDArray[Any], *others: NDArray[Any]) -> NDArray[Any]:

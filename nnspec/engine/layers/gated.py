@@ -66,7 +66,7 @@ class LSTM(Recurrent):
     @classmethod
     def _state_from(cls, units: int, arguments: Mapping[str, Any]) -> str:
         """An LSTM that returns its cell."""
-        return f"name a layer that gives h and c, such as `LSTM({units}, return_cell=true)`"
+        return f"name a layer that returns h and c, such as `LSTM({units}, return_cell=true)`"
 
     @classmethod
     def _more_work(cls, places: int, hidden: int, arguments: Mapping[str, Any]) -> dict[str, Work]:

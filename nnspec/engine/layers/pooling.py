@@ -261,7 +261,7 @@ class AvgPool(_Pool):
 class GlobalAvgPool(Layer):
     """The mean of each feature over the positions of a sequence, `(B, T, F) -> (B, F)`, or of each channel over the
     rows and columns of an image, `(B, C, H, W) -> (B, C)`; dL/dx = g / n everywhere, with n numbers per mean. Padding
-    does not count; without any other place, the mean is 0.
+    does not count; without any other position, the mean is 0.
 
     In PyTorch: `AdaptiveAvgPool2d(1)` and `Flatten`, or `x.mean(dim=1)`. Lin et al. 2014.
     """
@@ -275,7 +275,7 @@ class GlobalAvgPool(Layer):
 
     _shape: tuple[int, ...] | None = kept()
     _shares: NDArray[Any] | None = kept()
-    """With padding, 1/n at each real place, and 0 at the others."""
+    """With padding, 1/n at each real position, and 0 at the others."""
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:

@@ -1,6 +1,6 @@
 """Compositions that multiply and compare: products, differences, dot products and distances of branches.
 
-A branch of one number per feature or channel, or of a single number, is repeated over the places or pixels of the
+A branch of one number per feature or channel, or of a single number, is repeated over the positions or pixels of the
 others: `(C,)` and `(1,)` beside `(C, H, W)`, `(T, 1)` beside `(T, F)`. Its gradient is the sum over them.
 
 Each is a composition, which runs the branches, and a kernel, which joins their outputs and, unlike a sum, reads them
@@ -305,8 +305,8 @@ class Subtract(_Elementwise):
 
 
 class _Comparison(_Joined):
-    """Base of those that reduce two branches of one shape to one number: `(F,)` to `(1,)`, at each place of a sequence
-    `(T, F)` to `(T, 1)`, at each pixel of an image `(C, H, W)` to `(1, H, W)`."""
+    """Base of those that reduce two branches of one shape to one number: `(F,)` to `(1,)`, at each position of a
+    sequence `(T, F)` to `(T, 1)`, at each pixel of an image `(C, H, W)` to `(1, H, W)`."""
 
     exactly = 2
     own_work: ClassVar[tuple[str, ...]] = ()

@@ -45,36 +45,36 @@ ARRIVING = ("arriving", "arriving_cells")
 
 
 class Packing:
-    """Sequences without their padding: real places first, in order, then those that are padding.
+    """Sequences without their padding: real positions first, in order, then those that are padding.
 
-    `real` `(B, T)` says which places are real. The state after a place that is padding is that after the last real
-    place before it, or the initial one.
+    `real` `(B, T)` says which positions are real. The state after a position that is padding is that after the last
+    real position before it, or the initial one.
     """
 
     def __init__(self, real: NDArray[Any]) -> None:
-        self._order = np.argsort(~real, axis=1, kind="stable")  # (B, T): the place that comes c-th
-        self._last = np.cumsum(real, axis=1).T - 1  # (T, B): which of these is the last real one up to each place
+        self._order = np.argsort(~real, axis=1, kind="stable")  # (B, T): the position that comes c-th
+        self._last = np.cumsum(real, axis=1).T - 1  # (T, B): which of these is the last real one up to each position
         self._started = (self._last >= 0)[..., None]
         self._samples = np.arange(len(real))
 
     def packed(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Reorder the places of x: `(B, T, n) -> (B, T, n)`."""
+        """Reorder the positions of x: `(B, T, n) -> (B, T, n)`."""
         return np.take_along_axis(x, self._order[..., None], axis=1)
 
     def unpacked(self, states: NDArray[Any], first: NDArray[Any] | None) -> NDArray[Any]:
-        """Return the state after each place, `(T, B, n) -> (T, B, n)`, from those of packed sequences."""
+        """Return the state after each position, `(T, B, n) -> (T, B, n)`, from those of packed sequences."""
         return np.where(self._started, states[np.maximum(self._last, 0), self._samples], 0 if first is None else first)
 
     def packed_gradients(self, grad: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
-        """Add up dL/d(state after each place) `(T, B, n)` for the states of packed sequences; return the rest, which is
-        that of the initial state, `(B, n)`.
+        """Add up dL/d(state after each position) `(T, B, n)` for the states of packed sequences; return the rest,
+        which is that of the initial state, `(B, n)`.
         """
         out.fill(0)
         np.add.at(out, (np.maximum(self._last, 0), self._samples), np.where(self._started, grad, 0))
         return np.where(self._started, 0, grad).sum(axis=0)
 
     def unpacked_gradients(self, grad: NDArray[Any]) -> NDArray[Any]:
-        """Return dL/dx of each place, `(T, B, n) -> (T, B, n)`, from those of packed sequences."""
+        """Return dL/dx of each position, `(T, B, n) -> (T, B, n)`, from those of packed sequences."""
         found = np.empty_like(grad)
         np.put_along_axis(found, self._order.T[..., None], grad, axis=0)
         return found
@@ -93,8 +93,9 @@ class Recurrent(Layer):
     which the row at the last position is used. It holds the states in the order of PyTorch's h_0 and c_0: h of each
     direction, then, of an LSTM, c of each direction.
 
-    At places that are padding, the state stays as it is, so that the last one is that after the last real place, as of
-    PyTorch's `pack_padded_sequence`; y is then 0 at these places there, and repeats the state here, as in Keras.
+    At positions that are padding, the state stays as it is, so that the last one is that after the last real position,
+    as of PyTorch's `pack_padded_sequence`; y is then 0 at these positions there, and repeats the state here, as in
+    Keras.
     """
 
     image_as = "sequence"

@@ -90,7 +90,7 @@ class Sample(Layer):
         np.subtract(terms, log_variance, out=terms)
         np.add(terms, np.multiply(mean, mean, out=self.work_array("squares", mean.shape, x.dtype)), out=terms)
         np.multiply(number(np.add.reduce(terms, axis=None)), 0.5 / len(x), out=self._term)
-        if not self.training and not self.hold_noise:  # a deviation may be infinite, and 0 · ∞ is no number
+        if not self.training and not self.hold_noise:  # a deviation may be infinite, and 0 · ∞ is not a number
             return np.add(mean, noise, out=out)
         y = np.multiply(deviation, noise, out=out)
         return np.add(y, mean, out=y)

@@ -376,7 +376,7 @@ class Select(Layer):
         (places, features), index = sequence(cls, incoming), arguments["index"]
         if not -places <= index < places:
             raise ShapeError(
-                f"a sequence of {places} places has no place {index}",
+                f"a sequence of {places} positions has no position {index}",
                 argument="index",
                 label=f"from {-places} to {places - 1}",
                 help="`Select(-1)` is the last one",

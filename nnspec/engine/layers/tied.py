@@ -35,7 +35,7 @@ class Same(Layer):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """That of the layer that it stands for."""
+        """That of the layer that it repeats."""
         raise ShapeError("`same` has the shape of the layer that it repeats")
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -94,7 +94,7 @@ class Transposed(Layer):
         )
 
     def share(self, owner: Layer) -> None:
-        """Use the weight of a layer. Raises TypeError if it has none of two axes."""
+        """Use the weight of a layer. Raises TypeError if it has no weight with two axes."""
         if isinstance(owner, Transposed):
             super().share(owner)
             return

@@ -85,7 +85,7 @@ class LossWithTerms(Parts):
 
     @classmethod
     def takes_weights(cls) -> bool:
-        """Not: the terms of layers are means over all samples."""
+        """Never: the terms of layers are means over all samples."""
         return False
 
     def learn(

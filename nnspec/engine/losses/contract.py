@@ -24,8 +24,8 @@ NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
 def weighted(shape: Shape) -> Mapping[str, Work]:
-    """Return the work array that every loss has besides its own if samples or their places are weighted, by weights of
-    this shape for a sample.
+    """Return the work array that every loss has besides its own if samples or their positions are weighted, by weights
+    of this shape for a sample.
     """
     return {"factors": Work(shape)}
 
@@ -36,8 +36,8 @@ class Loss(Part, Borrower):
     With `weights` w `(B,)` of the samples, it is the weighted mean: with l the loss of each sample, L = Σ w·l / Σ w.
     A sample of weight 2 counts as two equal samples, and one of weight 0 not at all; if all are 0, L and its gradient
     are 0. As PyTorch's `(w * loss(…, reduction="none")).sum() / w.sum()`; Keras divides by B instead. Outputs with a
-    target at each place, `(B, T, C)`, may have a weight for each place, `(B, T)`: padding has 0, as with PyTorch's
-    `ignore_index`.
+    target at each position, `(B, T, C)`, may have a weight for each position, `(B, T)`: padding has 0, as with
+    PyTorch's `ignore_index`.
 
     `weight` is the weight of a batch in a mean over several batches: Σ w·L / Σ w is then the loss of all their samples.
     """
@@ -63,7 +63,7 @@ class Loss(Part, Borrower):
     each: list[float] = kept()
     """The loss of every lane after `forward`, if there are several."""
     _sample_weights: NDArray[Any] | None = kept()
-    """The weight of each sample or place in the last forward pass, if they are weighted."""
+    """The weight of each sample or position in the last forward pass, if they are weighted."""
     _mean_weight = 1.0
     """Their mean; if classes are weighted too, the mean over the samples by the weights of their classes."""
 
@@ -130,7 +130,7 @@ class Loss(Part, Borrower):
     ) -> float:
         """Return the loss. `out`, an array like `outputs` and possibly `outputs` itself, is used as a work array.
 
-        `weights` `(B,)` are those of the samples, or `(B, *places)` those of their places. A loss of your own may do
+        `weights` `(B,)` are those of the samples, or `(B, *places)` those of their positions. A loss of your own may do
         without: it then refuses weighted data.
         """
         raise NotImplementedError
@@ -178,7 +178,7 @@ class Loss(Part, Borrower):
             self._mean_weight = float(total) / self._sample_weights.size
 
     def weigh_places(self, amounts: NDArray[Any], total: float) -> None:
-        """Account for the weight of each place `(B·T,)` by its class, and their sum."""
+        """Account for the weight of each position `(B·T,)` by its class, and their sum."""
         if self._sample_weights is not None and total:
             of_weights = amounts.reshape(self._sample_weights.size, -1)
             self._mean_weight = float(np.einsum("bt,b->", of_weights, self._sample_weights.reshape(-1))) / total
@@ -309,7 +309,7 @@ def fit_classes(loss: type[Loss], outputs: Shape, classes: int | None, target: S
     if classes is None:
         raise ShapeError(f"{name} needs classes, but the data has none", help="for regression, use `MSE`")
     if outputs[:-1] != target or not outputs:
-        where = f" for each of {shape_in_words(target)} places" if target else ""
+        where = f" for each of {shape_in_words(target)} positions" if target else ""
         raise ShapeError(
             f"{name} needs a row of {what}{where}, but the network's outputs are {shape_in_words(outputs)}",
             help=f"end the model with `GlobalAvgPool` and `Linear({classes})`, or keep only the last state of a "
@@ -347,13 +347,13 @@ def check_shape(loss: Loss, outputs: NDArray[Any], wanted: NDArray[Any]) -> None
 
 
 def check_weights(loss: Loss, outputs: NDArray[Any], weights: NDArray[Any]) -> None:
-    """Reject weights that are not one finite number, at least 0, for each sample or place. Raises ValueError."""
+    """Reject weights that are not one finite number, at least 0, for each sample or position. Raises ValueError."""
     name = type(loss).__name__
     fits = weights.ndim and weights.shape == outputs.shape[: max(1, min(weights.ndim, outputs.ndim - 1))]
     if not fits or weights.dtype.kind not in "fiub":
         raise ValueError(
             f"{name}: the weights of {outputs.shape[0]} samples are {outputs.shape[0]} numbers"
-            f"{f', or {shape_in_words(outputs.shape[:-1])} of their places' if outputs.ndim > 2 else ''}, "
+            f"{f', or {shape_in_words(outputs.shape[:-1])} of their positions' if outputs.ndim > 2 else ''}, "
             f"not {weights.dtype} of shape {weights.shape}"
         )
     if weights.size and not (weights.min() >= 0 and np.isfinite(weights).all()):

@@ -62,7 +62,7 @@ class Metric(Part, Borrower):
                     f"but the network has {shape_in_words(outputs)}"
                 )
         elif cls.needs_classes and (outputs[:-1] != target or not outputs):
-            places = f" for each of {shape_in_words(target)} places" if target else ""
+            places = f" for each of {shape_in_words(target)} positions" if target else ""
             raise ShapeError(
                 f"`{cls.spec_name}` takes a row of outputs{places}, but the network has {shape_in_words(outputs)}"
             )
@@ -86,7 +86,7 @@ class Metric(Part, Borrower):
 
 
 class Places:
-    """A metric of only those places of samples whose weight is not 0: outputs `(B, *places, C)`, targets and weights
+    """A metric of only those positions of samples whose weight is not 0: outputs `(B, *places, C)`, targets and weights
     `(B, *places)`.
     """
 
@@ -99,7 +99,9 @@ class Places:
     def work(
         cls, metric: type[Metric], outputs: Shape, places: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS
     ) -> Mapping[str, Work]:
-        """Return the metric's work arrays for all places of a sample, and those for the outputs and labels of some."""
+        """Return the metric's work arrays for all positions of a sample, and those for the outputs and labels of
+        some.
+        """
         own = metric.work(outputs[len(places) :], arguments)
         return {name: Work((*places, *array.shape), array.dtype) for name, array in own.items()} | {
             "outputs of places": Work(outputs),

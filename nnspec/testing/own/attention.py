@@ -1,4 +1,4 @@
-"""Ids, places and attention."""
+"""Ids, positions and attention."""
 
 from __future__ import annotations
 

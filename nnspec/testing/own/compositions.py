@@ -68,7 +68,7 @@ SAMPLES = [
     _composed("dot", "cosine", lambda L: nn.Dot([L(6, 3)], [L(6, 3), nn.Tanh()], normalise=True)),
     _composed("dot", "of images", lambda L: nn.Dot([nn.Tanh()], [], normalise=True), (3, 2, 2)),
     _composed("distance", "two", lambda L: nn.Distance([L(6, 3)], [L(6, 3), nn.Tanh()])),
-    _composed("distance", "of places", lambda L: nn.Distance([L(3, 4)], [L(3, 4), nn.Sigmoid()]), (5, 3)),
+    _composed("distance", "of positions", lambda L: nn.Distance([L(3, 4)], [L(3, 4), nn.Sigmoid()]), (5, 3)),
     _composed("add", "two", lambda L: nn.Add([L(6, 3)], [L(6, 3), nn.Tanh()])),
     _composed("add", "identity first", lambda L: nn.Add([], [L(6, 6), nn.ReLU()], [nn.Sigmoid()])),
     _composed("add", "identity last", lambda L: nn.Add([nn.ReLU(), L(6, 6)], [L(6, 6)], [])),
