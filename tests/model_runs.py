@@ -157,6 +157,11 @@ CASES: dict[str, Case] = {
         "sklearn_alpha",
         20,
         lambda n: (uniform("moons x", (n, 2)) * 4 - 2, _labels("moons", n, 2)),
-        {"data": "Given(features=2, classes=2, test=0)", "optimizer.max_iter": 2, "alpha": 1.0},
+        {
+            "data": "Given(features=2, classes=2, test=0)",
+            "optimizer": "LBFGS(max_iter=2)",
+            "train.standardise": False,
+            "alpha": 1.0,
+        },
     ),
 }
