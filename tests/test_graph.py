@@ -150,6 +150,13 @@ def test_the_compiled_program_trains_like_the_network_run_by_hand(model: str) ->
     verify_memory(plan.layout.steps, plan.layout.values)
 
 
+def test_the_gradients_of_several_readers_are_added_in_one_order() -> None:
+    text = doubles(MODELS["read thrice"])
+    plan = make_plan(text)
+    found = train(plan, 2)
+    assert found == by_hand(text, plan.dataset.train.x * (1 / 255), plan.dataset.train.y.astype(int), 16, 2)[1]
+
+
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
 def test_the_gradients_are_those_of_finite_differences(model: str) -> None:
     network = build_network(compiled(doubles(model)).program.lanes[0]).eval()

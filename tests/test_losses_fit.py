@@ -91,7 +91,7 @@ FAR = [
     (nn.NLLLoss, [[-1e4, 0.0]], [0], 1e4),
     (nn.KLDivLoss, [[-1e4, 0.0]], [[1.0, 0.0]], 1e4),
     (nn.CrossEntropyLoss, [[1e4, -1e4]], [1], 2e4),
-    (nn.FocalLoss, [[1e4, -1e4]], [1], 2e4),
+    (nn.FocalLoss, [[1e4, -1e4], [1e4, -1e4]], [1, 0], 1e4),
     (nn.BinaryFocalLoss, [[1e4, -1e4, 1e4, -1e4]], [[1.0, 0.0, 0.0, 1.0]], 2500.0),
     (nn.ContrastiveLoss, [[1e4], [1e4]], [[0.0], [1.0]], 2.5e7),
 ]

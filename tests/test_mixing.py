@@ -16,6 +16,7 @@ from nnspec import engine as nn
 from nnspec.checker import check
 from nnspec.compiler import preparing
 from nnspec.diagnostics import Source
+from nnspec.engine.losses.mixed import MixedLoss, Mixture
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -123,3 +124,9 @@ def test_what_cannot_be_mixed_is_refused(train: str, data: str, says: str, tmp_p
     more = {"model": "Linear(3)"} if "Digits" not in data else more
     found = check(Source("s.nn", spec(train=train, data=data, **more))).diagnostics
     assert [says in each.message for each in found if each.severity == "error"] == [True], found
+
+
+def test_the_weight_of_a_batch_is_mixed_as_its_loss() -> None:
+    loss = MixedLoss(nn.CrossEntropyLoss(class_weights=[1.0, 3.0]), Mixture(0.25, None, np.array([1, 1])))
+    loss.forward(np.zeros((2, 2)), np.array([0, 0]))
+    assert loss.weight(2) == 0.25 * 2 + 0.75 * 6

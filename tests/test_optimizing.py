@@ -476,6 +476,38 @@ def test_lbfgs_finds_the_minimum_that_scipy_finds(arrays: Path) -> None:
     np.testing.assert_allclose(lane.network.state_dict()["Linear1.weight"], REFERENCE["scipy"]["weight"], atol=1e-6)
 
 
+def test_weight_decay_is_a_term_of_what_lbfgs_minimises() -> None:
+    """A line search of Rosenbrock's function with the term, and of their sum."""
+
+    def trained(decay: float, term: float) -> list[float]:
+        theta = nn.Parameter(np.array([-1.2, 1.0]))
+
+        def closure() -> float:
+            a, b = theta.data
+            slope = [-400 * a * (b - a * a) - 2 * (1 - a) + term * a, 200 * (b - a * a) + term * b]
+            np.copyto(theta.grad, slope)
+            return float(100 * (b - a * a) ** 2 + (1 - a) ** 2 + 0.5 * term * (a * a + b * b))
+
+        optimizer = nn.LBFGS([theta], weight_decay=decay, max_iter=8)
+        found = []
+        for _ in range(4):
+            optimizer.step(closure)
+            found += theta.data.tolist()
+        return found
+
+    assert trained(5.0, 0.0) == pytest.approx(trained(0.0, 5.0), rel=1e-9)
+
+
+@pytest.mark.parametrize("frozen", ["n", "Linear1.bias"])
+def test_lbfgs_leaves_frozen_weights_alone(frozen: str) -> None:
+    text = spec("Linear(8); n: LayerNorm; Tanh; Linear(10)", optimizer="LBFGS(max_iter=3)", train="batch = data.size")
+    plan = make_plan(f"{text}train.freeze = [{frozen}]\n")
+    before = {name: array.copy() for name, array in plan.network.state_dict().items()}
+    train(plan, 2)
+    moved = {name for name, array in plan.network.state_dict().items() if (array != before[name]).any()}
+    assert before.keys() - moved == {name for name in before if name.startswith(frozen)}
+
+
 CONVEX = spec("Linear(10)", optimizer="LBFGS(weight_decay=0.01)", train="epochs = 60; batch = data.size")
 
 

@@ -103,6 +103,24 @@ def test_large_scores_of_padding_get_no_weight() -> None:
     np.testing.assert_allclose(layer(x, IDS)[REAL], small[REAL], rtol=1e-12)
 
 
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_until_the_first_real_place_the_state_is_the_initial_one(kind: Any) -> None:
+    layer = kind(4, 3, state="start").masked("input", 0)
+    x, start = RNG.normal(size=(2, 5, 4)), RNG.normal(size=(2, 3 * len(layer.states)))
+    ids = np.array([[0, 0, 1, 2, 0], [0, 0, 0, 0, 0]])
+    weights = RNG.normal(size=(2, 5, 3))
+    y = layer(x, start, ids)
+    np.testing.assert_array_equal(y[0, 1], start[0, :3])
+    _, passed = layer.backward(weights)
+    for place in np.ndindex(start.shape):
+        ends = []
+        for step in (1e-6, -1e-6):
+            moved = start.copy()
+            moved[place] += step
+            ends.append((layer(x, moved, ids) * weights).sum())
+        assert passed[place] == pytest.approx((ends[0] - ends[1]) / 2e-6, abs=1e-7)
+
+
 def test_masks_that_do_not_fit() -> None:
     with pytest.raises(TypeError, match="Linear cannot skip padding"):
         nn.Linear(2, 2).masked("input", 0)

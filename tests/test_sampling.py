@@ -180,3 +180,14 @@ def test_a_sample_outside_training_is_the_mean_even_of_infinite_deviations() -> 
     network = nn.Sequential(nn.Sample()).eval()
     with np.errstate(over="ignore"):
         np.testing.assert_array_equal(network.forward(np.array([[3.0, -2.0, 5000.0, -5000.0]])), [[3, -2]])
+
+
+@pytest.mark.parametrize("end", [0.0, 1 - 2**-53])
+def test_noise_is_finite_at_both_ends_of_what_a_generator_draws(end: float) -> None:
+    class Ends:
+        def random(self, out: Any, dtype: Any) -> None:
+            out.fill(end)
+
+    layer = nn.Sample(rng=Ends())  # type: ignore[arg-type]
+    layer.training = True
+    assert np.isfinite(layer.forward(np.zeros((2, 4)))).all()

@@ -473,6 +473,13 @@ def test_ctrl_c_amid_the_books_of_an_epoch_keeps_them_whole(monkeypatch: pytest.
     assert (found.status, len(found.rates), len(found.history["loss"])) == ("interrupted", 2, 2)
 
 
+@pytest.mark.parametrize("steps", [3, 7, 10, 49])
+def test_steps_are_counted_exactly_though_epochs_are_fractions(steps: int) -> None:
+    schedule = nn.InverseSchedule(1.0, gamma=1.0, per="step")
+    rates = [schedule.rate_at(epoch + batch / steps, 20, steps) for epoch in range(20) for batch in range(steps)]
+    assert rates == [schedule.rate(step, 20 * steps) for step in range(20 * steps)]
+
+
 def test_one_schedule_serves_several_lanes() -> None:
     text = spec(race="a: SGD(lr=cosine(0.1)); b: SGD(lr=cosine(0.1)); c: SGD(lr=0.1)")
     result = run(text)
