@@ -24,7 +24,7 @@ from nnspec.view.palette import (
 from nnspec.view.pictures.figure import house_style
 from nnspec.view.pictures.files import write_picture
 from nnspec.view.pictures.labels import Label, Lines, number_lines, obstacles, place_labels
-from nnspec.view.pictures.panels import LONGEST_NAME, stroke
+from nnspec.view.pictures.panels import LONGEST_NAME, set_scale, stroke
 from nnspec.view.wording import numbers
 from nnspec.view.wording.landscape import axis_name, caption, notes, what_is_shown
 from nnspec.view.wrapping import wrapped
@@ -256,8 +256,6 @@ def _steps(axis: Axes, lanes: Sequence[tuple[LanePath, int | None]]) -> tuple[li
 
 
 def _curves(axis: Axes, lanes: Sequence[tuple[LanePath, int | None]], lines: Lines) -> list[Label]:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
     labels = []
     for (lane, slot), (x, y) in zip(lanes, lines, strict=True):
         if slot is None:
@@ -280,10 +278,5 @@ def _curves(axis: Axes, lanes: Sequence[tuple[LanePath, int | None]], lines: Lin
     axis.grid(True, axis="y")
     axis.set_axisbelow(True)
     if values and min(values) > 0 and max(values) > 8 * min(values):
-        scale = Scale.around(values, log=True)
-        axis.set_yscale("log")
-        axis.yaxis.set_minor_locator(NullLocator())
-        axis.yaxis.set_major_locator(FixedLocator(scale.ticks()))
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value)))
-        axis.set_ylim(scale.low, scale.high)
+        set_scale(axis, Scale.around(values, log=True), log=True)
     return labels

@@ -26,6 +26,7 @@ __all__ = [
     "ends",
     "even",
     "name_lines",
+    "set_scale",
     "stroke",
 ]
 
@@ -184,7 +185,7 @@ def even(each: Sequence[Values]) -> bool:
 
 
 def _scale(axis: Axes, panel: Panel, curves: Sequence[Curve], thin: Sequence[Samples], top: float | None) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator
 
     lines = [(curve, values) for curve in curves for values in (curve(panel.figure), *curve.each(panel.figure))]
     places = [place for curve, values in lines for place in curve.places(values)]
@@ -199,12 +200,19 @@ def _scale(axis: Axes, panel: Panel, curves: Sequence[Curve], thin: Sequence[Sam
     drawn += [curve(_other(panel, samples)) for curve in curves if curve.slot is not None for samples in thin]
     scale = Scale.around((v for values in drawn for v in values), log=panel.log, percent=panel.percent)
     scale = scale if top is None else replace(scale, high=top)
-    if panel.log:
+    set_scale(axis, scale, log=panel.log, percent=panel.percent)
+
+
+def set_scale(axis: Axes, scale: Scale, *, log: bool, percent: bool = False) -> None:
+    """Give the vertical axis this scale, with round numbers at its ticks."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    if log:
         axis.set_yscale("log")
         axis.yaxis.set_minor_locator(NullLocator())
     axis.set_ylim(scale.low, scale.high)
     axis.yaxis.set_major_locator(FixedLocator(scale.ticks()))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value, percent=panel.percent)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value, percent=percent)))
 
 
 def _top(panel: Panel, curves: Sequence[Curve]) -> float | None:

@@ -13,7 +13,7 @@ from nnspec.view.palette import GREY, INK, PALETTE, SOFT, dash_of, slots
 from nnspec.view.pictures.figure import house_style
 from nnspec.view.pictures.files import write_picture
 from nnspec.view.pictures.labels import Label, obstacles, place_labels
-from nnspec.view.pictures.panels import stroke
+from nnspec.view.pictures.panels import set_scale, stroke
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,12 +72,7 @@ def plot_rates(found: RateRange, path: Path | None = None) -> Figure:
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value)))
         if values:
-            scale = Scale.around(values, log=log)
-            axis.set_yscale("log" if log else "linear")
-            axis.yaxis.set_minor_locator(NullLocator())
-            axis.set_ylim(scale.low, scale.high)
-            axis.yaxis.set_major_locator(FixedLocator(scale.ticks()))
-            axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value)))
+            set_scale(axis, Scale.around(values, log=log), log=log)
         axis.set_xlabel("learning rate")
         axis.set_ylabel("loss of the batch")
         axis.grid(True, axis="y")
