@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_spec import compiled, spec
+from tiny_spec import OFFLINE, compiled, spec
 
 import nnspec
 from nnspec import runs
@@ -55,6 +55,16 @@ def test_ids_are_looked_up_one_or_a_row_of_them(tmp_path: Path) -> None:
     assert found["concat1.r.Embedding1"] == ((6,), (6, 2))
     wrong = check(Source("s.nn", spec("from(left); Linear(3); Linear(2)", data=data)))
     assert "real-valued input but got ids" in wrong.diagnostics[0].message
+
+
+def test_a_sample_is_dropped_if_a_number_of_any_input_is_missing(tmp_path: Path) -> None:
+    left, right = LEFT.copy(), RIGHT.copy()
+    left[3, 1] = right[7, 2, 0] = np.nan
+    text = two(tmp_path, left=left, right=right, y=Y).replace(")", ", missing=drop)")
+    dataset = compiled(spec(TOWERS, data=text)).program.lanes[0].data[0].source.load(OFFLINE)
+    kept = np.concatenate([dataset.train.x, dataset.test.x])
+    assert len(kept) == 38
+    assert not np.isnan(kept).any()
 
 
 def test_what_no_input_takes_of_a_row_has_no_gradient() -> None:

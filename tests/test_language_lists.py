@@ -32,7 +32,7 @@ def arguments(experiment: Experiment, name: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("index", "channels"), [("0", 8), ("1", 16), ("-1", 32), ("len(widths) - 2", 16), ("int(1.0)", 16)]
+    ("index", "channels"), [("0", 8), ("1", 16), ("-1", 32), ("-3", 8), ("len(widths) - 2", 16), ("int(1.0)", 16)]
 )
 def test_an_index_takes_an_item_of_a_list(index: str, channels: int) -> None:
     experiment = lane(f"Conv2D(widths[{index}], 3)", "let widths = [8, 16, 32]")
@@ -44,6 +44,11 @@ def test_lists_of_lists_tuples_and_shapes_have_items() -> None:
     assert arguments(experiment, "Conv2D1")["out_channels"] == 3
     assert arguments(experiment, "Conv2D2")["out_channels"] == 5
     assert arguments(experiment, "Conv2D2")["kernel_size"] == 2
+
+
+def test_rows_and_columns_arrive_as_they_are() -> None:
+    experiment = lane("Reshape([1, 14, 56])\nConv2D(incoming.rows, 1)\nConv2D(incoming.columns, 1)")
+    assert [arguments(experiment, f"Conv2D{i}")["out_channels"] for i in (1, 2)] == [14, 56]
 
 
 def test_an_item_may_be_a_layer() -> None:
