@@ -137,8 +137,14 @@ CASES: dict[str, Case] = {
     "keras_unet": Case(
         "keras_unet_segmentation",
         3,
-        lambda n: (_images("unet", n, 3, 8, 8), uniform("unet y", (n, 1, 8, 8)).round()),
-        {"data": "Given(features=[3, 8, 8], targets=[1, 8, 8], test=0)"},
+        lambda n: (_images("unet", n, 3, 16, 16), _labels("unet", n, 3, 256)),
+        {
+            "data": "Given(features=[3, 16, 16], targets=[256], classes=3, test=0)",
+            "size": 16,
+            "width": 4,
+            "train.validation": 0,
+            "train.early_stop": None,
+        },
     ),
     "d2l_gru": Case(
         "d2l_rnn_lm",

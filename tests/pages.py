@@ -204,10 +204,12 @@ def _models() -> Iterator[str]:
         f"{len(specs)} specs of models that others published, in [specs/models](../specs/models): architecture, "
         "initialisation, loss, optimizer, schedule and treatment of the data as in the source, with its number of "
         "parameters as an `expect` where it is published. Data that nnspec cannot read or draw itself is `Given`: a "
-        f"Python program passes it. {partly} differ from their sources, as the table says. A test trains those with at "
-        "most 100,000 parameters for a few steps. Another trains some of them for 50 steps from given weights, with "
-        "the losses and weights of PyTorch to 1e-8 ([tests/oracle/model_curves.py](../tests/oracle/model_curves.py)): "
-        "these are marked with ✓."
+        f"Python program passes it. {partly} differ from their sources, as the table says. It does not mention what "
+        "applies to all: random numbers are nnspec's own, and optimizers are those of PyTorch (Keras and scikit-learn "
+        "add the ε of Adam before the bias is corrected, and Keras the ε of RMSprop below the root). A test "
+        "trains those with at most 100,000 parameters for a few steps. Another trains some of them for 50 steps "
+        "from given weights, with the losses and weights of PyTorch to 1e-8 "
+        "([tests/oracle/model_curves.py](../tests/oracle/model_curves.py)): these are marked with ✓."
     )
     rows = [_model_row(path, head) for path, head in sorted(specs.items(), key=lambda item: item[1]["source"])]
     yield "\n".join(["| source | model | spec | differs |", "|---|---|---|---|", *rows])

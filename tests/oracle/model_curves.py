@@ -168,15 +168,35 @@ def se_resnet(p: Parameters, x: Tensor, t: Tensor) -> Tensor:
 
 
 def keras_unet(p: Parameters, x: Tensor, t: Tensor) -> Tensor:
-    def unit(name: str, x: Tensor, channels: int) -> Tensor:
-        return F.relu(p.batch_norm(f"{name}.BatchNorm1", p.conv(f"{name}.Conv2D1", x, channels, 3, padding=1)))
+    width = 4
 
-    one = unit("one", unit("C1", x, 16), 16)
-    two = unit("two", F.max_pool2d(one, 2), 32)
-    y = unit("C4", F.max_pool2d(two, 2), 64)
-    y = unit("C5", torch.cat([F.interpolate(y, scale_factor=2), two], 1), 32)
-    y = unit("C6", torch.cat([F.interpolate(y, scale_factor=2), one], 1), 16)
-    return F.binary_cross_entropy_with_logits(p.conv("Conv2D1", y, 1, 1), t)
+    def norm(name: str, x: Tensor) -> Tensor:
+        return p.batch_norm(f"{name}.BatchNorm1", x, eps=1e-3)
+
+    def separable(name: str, x: Tensor, channels: int) -> Tensor:
+        depth = x.shape[1]
+        y = F.conv2d(F.relu(x), p.get_(f"{name}.Conv2D1.weight", depth, 1, 3, 3), padding=1, groups=depth)
+        return norm(name, p.conv(f"{name}.Conv2D2", y, channels, 1))
+
+    def transposed(name: str, x: Tensor, channels: int) -> Tensor:
+        weight = p.get_(f"{name}.ConvTranspose2D1.weight", x.shape[1], channels, 3, 3)
+        bias = p.get_(f"{name}.ConvTranspose2D1.bias", channels)
+        return norm(name, F.conv_transpose2d(F.relu(x), weight, bias, padding=1))
+
+    weight = p.get_("Conv2D1.weight", width, 3, 3, 3)
+    y = F.conv2d(F.pad(x, (0, 1, 0, 1)), weight, p.get_("Conv2D1.bias", width), stride=2)
+    y = F.relu(p.batch_norm("BatchNorm1", y, eps=1e-3))
+    for number, channels in enumerate((2 * width, 4 * width, 8 * width), 1):
+        inside = f"Down{number}.residual1"
+        z = separable(f"{inside}.Separable2", separable(f"{inside}.Separable1", y, channels), channels)
+        z = F.max_pool2d(F.pad(z, (0, 1, 0, 1), value=-math.inf), 3, stride=2)
+        y = z + p.conv(f"{inside}.shortcut.Conv2D1", y[:, :, ::2, ::2], channels, 1)
+    for number, channels in enumerate((8 * width, 4 * width, 2 * width, width), 1):
+        inside = f"Up{number}.residual1"
+        z = transposed(f"{inside}.Transposed2", transposed(f"{inside}.Transposed1", y, channels), channels)
+        y = p.conv(f"{inside}.shortcut.Conv2D1", F.interpolate(y, scale_factor=2), channels, 1)
+        y = F.interpolate(z, scale_factor=2) + y
+    return F.cross_entropy(p.conv("Conv2D2", y, 3, 3, padding=1).flatten(2), t)
 
 
 def d2l_gru(p: Parameters, x: Tensor, t: Tensor) -> Tensor:
@@ -232,7 +252,7 @@ OPTIMIZERS: dict[str, tuple[Callable[[Parameters], torch.optim.Optimizer], Rate]
     "pytorch_vae": (lambda p: torch.optim.Adam(p.values(), lr=0.001, eps=1e-8 / 784 / 128), CONSTANT),
     "keras_text_transformer": (lambda p: torch.optim.Adam(p.values(), lr=0.001, eps=1e-7), CONSTANT),
     "se_resnet": (lambda p: torch.optim.SGD(_decaying(p, 1e-4), lr=0.1, momentum=0.9), CONSTANT),
-    "keras_unet": (lambda p: torch.optim.Adam(p.values(), lr=0.001, eps=1e-7), CONSTANT),
+    "keras_unet": (lambda p: torch.optim.RMSprop(p.values(), lr=0.001, alpha=0.9, eps=1e-7), CONSTANT),
     "d2l_gru": (lambda p: torch.optim.SGD(p.values(), lr=4.0), CONSTANT),
     "keras_addition": (_half_bias, CONSTANT),
     "sklearn_alpha": (
