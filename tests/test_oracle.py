@@ -22,7 +22,9 @@ def read(name: str) -> dict[str, Any]:
 
 LAYERS = {"cases": [case for path in sorted(ORACLE.glob("layers*.json")) for case in read(path.name)["cases"]]}
 LOSSES = {"cases": [case for path in sorted(ORACLE.glob("losses*.json")) for case in read(path.name)["cases"]]}
-OPTIMIZERS = {"cases": [case for name in ("100", "by_name") for case in read(f"trajectories_{name}.json")["cases"]]}
+OPTIMIZERS = {
+    "cases": [case for name in ("100", "by_name", "packages") for case in read(f"trajectories_{name}.json")["cases"]]
+}
 TRAJECTORIES, COMPOSITIONS = (read(name) for name in ("trajectories.json", "compositions.json"))
 
 

@@ -1,4 +1,4 @@
-"""A hundred steps of every optimizer against PyTorch's in float64, and Lion's in 50 digits; and in plans and specs."""
+"""A hundred steps of every optimizer as those of other packages in float64 or 50 digits, and in plans and specs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from nnspec.engine import PARTS
 
 ORACLE = Path(__file__).parent / "oracle"
 REFERENCE = json.loads((ORACLE / "trajectories_100.json").read_text(encoding="utf-8"))
-# Those of optimizers whose counterpart is found by its name; the network is the same.
-REFERENCE["cases"] += json.loads((ORACLE / "trajectories_by_name.json").read_text(encoding="utf-8"))["cases"]
+# Of optimizers whose counterpart is found by its name, and of those of other packages; the network is the same.
+for name in ("by_name", "packages"):
+    REFERENCE["cases"] += json.loads((ORACLE / f"trajectories_{name}.json").read_text(encoding="utf-8"))["cases"]
 OURS = {name: part for name, part in PARTS["optimizer"].items() if part.__module__.startswith("nnspec.")}
 
 

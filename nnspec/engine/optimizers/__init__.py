@@ -13,6 +13,7 @@ If lr is a schedule, the training loop reports its progress before each step:
 """
 
 from nnspec.engine.optimizers.adam import Adam, AdaMax, AdamW, AMSGrad, NAdam, RAdam
+from nnspec.engine.optimizers.adan import Adan
 from nnspec.engine.optimizers.adaptive import AdaDelta, AdaGrad, RMSProp
 from nnspec.engine.optimizers.contract import Group, Optimizer
 from nnspec.engine.optimizers.descent import SGD, Momentum, Nesterov
@@ -30,6 +31,7 @@ __all__ = [
     "AdaMax",
     "Adam",
     "AdamW",
+    "Adan",
     "Group",
     "Lion",
     "Momentum",

@@ -19,6 +19,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
     "NAdam": [{"momentum_decay": 0.1}],
     "RAdam": [{"betas": (0.9, 0.9)}],
+    "Adan": [{"betas": (0.0, 0.0, 0.0)}, {"lr": 0.1, "betas": (0.5, 0.9, 0.8), "eps": 1e-2}],
     "AdamW": [{"weight_decay": 0.0}],
     "LAMB": [{"weight_decay": 0.0}, {"betas": (0.5, 0.9), "eps": 1e-2, "adapt_all": True}],
 }

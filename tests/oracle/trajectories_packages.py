@@ -1,0 +1,31 @@
+"""A hundred steps of optimizers that PyTorch does not have, by packages of others in float64.
+
+    python tests/oracle/make_reference.py trajectories_packages
+
+needs `torch`, `mpmath` and `pytorch-optimizer`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_optimizer
+import trajectories_100
+from torch import optim
+from trajectories_100 import Row
+
+
+def adan(groups: list[dict[str, Any]], **arguments: Any) -> optim.Optimizer:
+    """The authors' with `no_prox=True`, here `weight_decouple`."""
+    return pytorch_optimizer.Adan(groups, weight_decouple=True, **arguments)
+
+
+ROWS = [
+    Row("Adan", adan, {"lr": 0.01}),
+    Row("Adan", adan, {"lr": 0.02, "betas": [0.9, 0.8, 0.95], "eps": 0.001}),
+]
+
+
+def content() -> dict[str, Any]:
+    """Return what stands in the file: the same network and data as in `trajectories_100`."""
+    return trajectories_100.content(ROWS)
