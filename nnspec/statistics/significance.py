@@ -23,6 +23,7 @@ __all__ = [
     "paired",
     "t_cdf",
     "t_quantile",
+    "varies",
     "welch",
 ]
 
@@ -45,6 +46,12 @@ def deviation(values: Iterable[float]) -> float:
     """Return the standard deviation of a sample, √(Σ(x − x̄)² / (n − 1)); NaN for fewer than two values."""
     numbers = list(values)
     return _error(numbers) * math.sqrt(len(numbers)) if len(numbers) > 1 else math.nan
+
+
+def varies(values: Sequence[float], scale: float | None = None) -> bool:
+    """Return whether values differ by more than rounding of numbers as large as `scale`, or else as the values are."""
+    scale = max(map(abs, values)) if scale is None else scale
+    return max(values) - min(values) > _ROUNDING * scale
 
 
 @dataclass(frozen=True)
@@ -171,7 +178,7 @@ def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Test:
     if found.n < 2:
         return Test(found.mean, math.nan, math.nan, math.nan, found.n, True)
     error = _error(differences)
-    if max(differences) - min(differences) <= _ROUNDING * max(abs(value) for pair in pairs for value in pair):
+    if not varies(differences, max(abs(value) for pair in pairs for value in pair)):
         return Test(found.mean, found.low, found.high, math.nan, found.n, True)
     p = min(1.0, 2 * _upper(abs(found.mean / error), found.n - 1))
     return Test(found.mean, found.low, found.high, p, found.n, True)
