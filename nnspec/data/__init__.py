@@ -17,6 +17,7 @@ from nnspec.data.images import Images
 from nnspec.data.mnist import MNIST, FashionMNIST
 from nnspec.data.numpy_source import NPY, NPZ
 from nnspec.data.source import Access, DataError, Dataset, DataSource, DataUnavailable, Facts, FileFault, Split
+from nnspec.data.synthetic import Adding, BagOfWords, LeastSquares
 from nnspec.data.text import Text
 from nnspec.data.toy import XOR, Blobs, Circles, Moons, Sine, Spirals
 from nnspec.engine._numpy import np
@@ -34,6 +35,8 @@ __all__ = [
     "NPZ",
     "XOR",
     "Access",
+    "Adding",
+    "BagOfWords",
     "Blobs",
     "Circles",
     "DataError",
@@ -46,6 +49,7 @@ __all__ = [
     "FileFault",
     "Given",
     "Images",
+    "LeastSquares",
     "Moons",
     "Sine",
     "Spirals",

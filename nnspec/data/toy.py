@@ -2,7 +2,7 @@
 
 **Only integers**, as in `digits.py`, and for the same reason: floating point may differ in the last bit between
 machines and libraries. All randomness is PCG64's raw integers; a position is a whole number of 1/65,536; sine and
-cosine are polynomials on integers (`_sine`). What is drawn is stored as float32, which holds every such number exactly.
+cosine are polynomials on integers (`sine`). What is drawn is stored as float32, which holds every such number exactly.
 
 **Which sample depends on what.** Training sample i is made of the words `words · i` to `words · (i + 1)` of the raw
 integers of `PCG64(seed)`, test sample i of the same words of `PCG64(seed).jumped()`, so far along that the two never
@@ -16,6 +16,8 @@ one asked for, and nothing lies beyond six of these.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,10 +46,11 @@ Noise = Annotated[float, Range(low=0, high=10), Also("noise_std", "std", "sigma"
 Seed = Annotated[int, Range(low=0)]
 Classes = Annotated[int, Range(low=2, high=100), Also("n_classes", "num_classes", "centers", "arms")]
 Features = Annotated[int, Range(low=1, high=1000), Also("n_features", "num_features", "dim")]
+Exponent = Annotated[float, Range(low=0, high=4), Also("imbalance", "exponent", "power")]
 Times = Annotated[float, Range(low=0, high=100, open_low=True)]
 
 
-class _Toy(DataSource):
+class Toy(DataSource):
     """Base of the toy sets: each sample is computed from a fixed number of random integers."""
 
     train: Count = 1000
@@ -82,14 +85,18 @@ class _Toy(DataSource):
 
     def _split(self, stream: np.random.PCG64, count: int) -> Split:
         """Draw the first `count` samples of a stream of raw integers."""
-        x = np.empty((count, *self.facts().shape), dtype="<f4")
+        facts = self.facts()
+        x = np.empty((count, facts.features), dtype=np.dtype(facts.stored).newbyteorder("<"))
         y = np.empty(count, dtype="<f4" if self._classes is None else np.uint8)
         rows = max(CHUNK // self._words, 1)
         for start in range(0, count, rows):
             stop = min(start + rows, count)
             words = stream.random_raw((stop - start) * self._words).reshape(stop - start, self._words)
             points, targets = self.draw(np.arange(start, stop, dtype=np.int64), words)
-            np.divide(points, UNIT, out=x[start:stop], casting="unsafe")
+            if facts.tokens:
+                x[start:stop] = points
+            else:
+                np.divide(points, UNIT, out=x[start:stop], casting="unsafe")
             if self._classes is None:
                 np.divide(targets, UNIT, out=y[start:stop], casting="unsafe")
             else:
@@ -97,20 +104,23 @@ class _Toy(DataSource):
         return Split(x, y)
 
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
-        """Return positions `(n, size)` of the samples with these numbers, and their classes, or values, `(n,)`."""
+        """Return positions `(n, features)` of the samples with these numbers, and their classes, or values, `(n,)`; of
+        ids, the ids.
+        """
         raise NotImplementedError
 
     def _strayed(self, points: list[Integers], words: Words) -> Integers:
         """Put coordinates side by side, each with noise of its own."""
         spread = round(self.noise * UNIT)
-        columns = [c + _normal(words[:, 3 * i : 3 * i + 3], spread) for i, c in enumerate(points)]
+        columns = [c + normal(words[:, 3 * i : 3 * i + 3], spread) for i, c in enumerate(points)]
         return np.stack(columns, axis=1)
 
 
-class Blobs(_Toy):
+class Blobs(Toy):
     """Gaussian clouds: each class is normal around its own centre, drawn uniformly from [−10, 10] in each coordinate.
 
-    As scikit-learn's `make_blobs`, whose `cluster_std` is `noise`.
+    As scikit-learn's `make_blobs`, whose `cluster_std` is `noise`. With `zipf` above 0, classes do not take turns: each
+    is drawn, class k with a probability proportional to 1 / (k + 1)^zipf, as words of a text are. Kunstner et al. 2024.
     """
 
     spec_name = "Blobs"
@@ -120,23 +130,25 @@ class Blobs(_Toy):
     classes: Classes = 3
     features: Features = 2
     noise: Annotated[Noise, Also("cluster_std")] = 1.0
+    zipf: Exponent = 0.0
 
     def __post_init__(self) -> None:
-        self._classes, self._size, self._words = self.classes, self.features, self.features * NORMAL_WORDS
+        self._classes, self._size = self.classes, self.features
+        self._words = self.features * NORMAL_WORDS + (self.zipf > 0)
 
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
         """Add noise to the centre of the class."""
-        labels = index % self.classes
+        labels = zipfian(words[:, -1], self.classes, self.zipf) if self.zipf else index % self.classes
         middle = self.centres()[labels]
         return self._strayed(list(middle.T), words), labels
 
     def centres(self) -> Integers:
         """The classes' centres `(classes, features)`, from a stretch of the same sequence that no sample comes from."""
         words = np.random.PCG64(self.seed).jumped(2).random_raw(self.classes * self.features)
-        return ((_fraction(words) * 20 >> 16) - 10 * UNIT).reshape(self.classes, self.features)
+        return ((fraction(words) * 20 >> 16) - 10 * UNIT).reshape(self.classes, self.features)
 
 
-class XOR(_Toy):
+class XOR(Toy):
     """Points of the square [−1, 1]²: class 1 where exactly one of the two coordinates is positive, else class 0.
 
     No straight line separates them. The class is that of the point before noise is added.
@@ -152,12 +164,12 @@ class XOR(_Toy):
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
         """Draw from the four quarters of the square in turn."""
         labels, negative = index & 1, index >> 1 & 1
-        x, y = (1 + (_fraction(words[:, i]) >> 16) for i in (0, 1))
+        x, y = (1 + (fraction(words[:, i]) >> 16) for i in (0, 1))
         x, y = np.where(negative, -x, x), np.where(negative ^ labels, -y, y)
         return self._strayed([x, y], words[:, 2:]), labels
 
 
-class Circles(_Toy):
+class Circles(Toy):
     """Two circles around the origin: class 0 of radius 1, class 1 inside it, `factor` times as large.
 
     As scikit-learn's `make_circles`, except that points are drawn at random along the circle, not in equal steps.
@@ -174,10 +186,10 @@ class Circles(_Toy):
         """Draw an angle; the class gives the radius."""
         labels = index & 1
         radius = np.where(labels, round(self.factor * UNIT), UNIT)
-        return self._strayed(list(_around(radius, _fraction(words[:, 0]))), words[:, 1:]), labels
+        return self._strayed(list(_around(radius, fraction(words[:, 0]))), words[:, 1:]), labels
 
 
-class Moons(_Toy):
+class Moons(Toy):
     """Two interleaving half circles of radius 1, for an angle t in [0, π).
 
     Class 0 lies at (cos t, sin t), class 1 at (1 − cos t, 1/2 − sin t). As scikit-learn's `make_moons`, except that
@@ -191,12 +203,12 @@ class Moons(_Toy):
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
         """Draw an angle on the upper or the lower half circle."""
         labels = index & 1
-        x, y = _around(UNIT, _fraction(words[:, 0]) >> 1)
+        x, y = _around(UNIT, fraction(words[:, 0]) >> 1)
         points = [np.where(labels, UNIT - x, x), np.where(labels, UNIT // 2 - y, y)]
         return self._strayed(points, words[:, 1:]), labels
 
 
-class Spirals(_Toy):
+class Spirals(Toy):
     """Arms of a spiral, one per class: at a position t along its arm, drawn uniformly from [0, 1), arm k of K has
     radius 0.1 + 0.9 t and angle 2π (turns · t + k/K)."""
 
@@ -215,13 +227,13 @@ class Spirals(_Toy):
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
         """Draw a position along the arm of the class."""
         labels = index % self.classes
-        along = _fraction(words[:, 0])
+        along = fraction(words[:, 0])
         radius = (UNIT + (along * 9 >> 16)) // 10
         angle = (along * round(self.turns * UNIT) >> 16) + labels * TURN // self.classes
         return self._strayed(list(_around(radius, angle)), words[:, 1:]), labels
 
 
-class Sine(_Toy):
+class Sine(Toy):
     """A regression: y = sin(2π · frequency · x) plus noise, for x drawn uniformly from [−1, 1)."""
 
     spec_name = "Sine"
@@ -235,17 +247,36 @@ class Sine(_Toy):
 
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
         """Draw x, and the sine of it; only y has noise."""
-        x = (_fraction(words[:, 0]) >> 15) - UNIT
-        y = _rounded(_sine(x * round(self.frequency * UNIT)), ONE // UNIT)
+        x = (fraction(words[:, 0]) >> 15) - UNIT
+        y = rounded(sine(x * round(self.frequency * UNIT)), ONE // UNIT)
         return x[:, None], self._strayed([y], words[:, 1:])[:, 0]
 
 
-def _fraction(words: Words) -> Integers:
+def fraction(words: Words) -> Integers:
     """Integers from 0 to 2**32 − 1, evenly: the words' upper halves."""
     return (words >> np.uint64(32)).astype(np.int64)
 
 
-def _normal(words: Words, spread: int) -> Integers:
+def zipfian(words: Words, count: int, exponent: float) -> Integers:
+    """Integers k from 0 to `count` − 1 with probabilities proportional to 1 / (k + 1)**exponent, from a word each.
+
+    Powers are decimal: `decimal` rounds correctly, so that they are the same on every machine.
+    """
+    return np.searchsorted(zipf_borders(count, exponent), fraction(words), side="right").astype(np.int64)
+
+
+@functools.lru_cache(maxsize=4)
+def zipf_borders(count: int, exponent: float) -> Integers:
+    """The sums of the first 1, 2, … `count` − 1 probabilities, in 1/2**32, `(count − 1,)`."""
+    import decimal  # here, since `check` draws nothing
+
+    with decimal.localcontext(prec=20):
+        rarity = -decimal.Decimal(exponent)
+        sums = [*itertools.accumulate(decimal.Decimal(k + 1) ** rarity for k in range(count))]
+        return np.array([int(partial * TURN // sums[-1]) for partial in sums[:-1]], dtype=np.int64)
+
+
+def normal(words: Words, spread: int) -> Integers:
     """Nearly normal integers with mean 0 and standard deviation `spread`, from three words each.
 
     The sum of their twelve 16-bit quarters has the standard deviation 2**16, but for 1 part in 2**33.
@@ -254,15 +285,15 @@ def _normal(words: Words, spread: int) -> Integers:
     for column in words.T:
         for shift in (0, 16, 32, 48):
             total += (column >> np.uint64(shift) & np.uint64(0xFFFF)).astype(np.int64)
-    return _rounded((total - 6 * 0xFFFF) * spread, UNIT)
+    return rounded((total - 6 * 0xFFFF) * spread, UNIT)
 
 
 def _around(radius: int | Integers, angle: Integers) -> tuple[Integers, Integers]:
     """x and y of the points at these angles of circles about the origin."""
-    return _rounded(radius * _sine(angle + TURN // 4), ONE), _rounded(radius * _sine(angle), ONE)
+    return rounded(radius * sine(angle + TURN // 4), ONE), rounded(radius * sine(angle), ONE)
 
 
-def _sine(angle: Integers) -> Integers:
+def sine(angle: Integers) -> Integers:
     """The sine, in 1/ONE: x (1 − x²/(2·3) (1 − x²/(4·5) (1 − …))) over the quarter turn that the angle falls back to.
 
     Nothing here reaches 2**62, for angles below 2**62.
@@ -277,6 +308,6 @@ def _sine(angle: Integers) -> Integers:
     return np.where(quarter & 2, -value, value)
 
 
-def _rounded(numbers: Integers, unit: int) -> Integers:
+def rounded(numbers: Integers, unit: int) -> Integers:
     """Whole numbers of `unit`, a half upwards."""
     return (numbers + unit // 2) // unit
