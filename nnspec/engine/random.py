@@ -45,6 +45,7 @@ class Stream(IntEnum):
     AUGMENT = 5
     SAMPLE = 6
     LANDSCAPE = 7
+    RESAMPLING = 9
 
 
 def stream(seed: int, purpose: Stream, *index: int) -> Generator:
