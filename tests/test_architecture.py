@@ -361,6 +361,7 @@ LIBRARIES = {
         "engine",
         "native",
         "results",
+        "statistics",
         "records",
         "training",
         "executors",
