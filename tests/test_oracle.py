@@ -22,9 +22,8 @@ def read(name: str) -> dict[str, Any]:
 
 LAYERS = {"cases": [case for path in sorted(ORACLE.glob("layers*.json")) for case in read(path.name)["cases"]]}
 LOSSES = {"cases": [case for path in sorted(ORACLE.glob("losses*.json")) for case in read(path.name)["cases"]]}
-OPTIMIZERS = {
-    "cases": [case for name in ("100", "by_name", "packages") for case in read(f"trajectories_{name}.json")["cases"]]
-}
+FAMILIES = ("100", "by_name", "packages", "matrices")
+OPTIMIZERS = {"cases": [case for name in FAMILIES for case in read(f"trajectories_{name}.json")["cases"]]}
 TRAJECTORIES, COMPOSITIONS = (read(name) for name in ("trajectories.json", "compositions.json"))
 
 

@@ -227,11 +227,12 @@ def test_records_within_epochs_train_to_the_same_bits(train: str, python: set[st
 
 @needs_numba
 def test_it_says_which_optimizers_move_in_python() -> None:
-    lanes = run(spec(race="SGD; LAMB; odd { optimizer = Adam; train.clip_norm = 1 }"), ways=COMPILED).lanes
+    lanes = run(spec(race="SGD; LAMB; Muon; odd { optimizer = Adam; train.clip_norm = 1 }"), ways=COMPILED).lanes
     stays = {name: lane.compiled and lane.compiled["python"] for name, lane in lanes.items()}
     assert stays == {
         "SGD": {},
         "LAMB": {"LAMB": "it has no loop over numbers"},
+        "Muon": {"Muon": "it has no loop over numbers"},
         "odd": {"Adam": "gradients or weights are penalised, clipped or constrained in Python"},
     }
 

@@ -17,9 +17,9 @@ from nnspec.engine import PARTS
 
 ORACLE = Path(__file__).parent / "oracle"
 REFERENCE = json.loads((ORACLE / "trajectories_100.json").read_text(encoding="utf-8"))
-# Of optimizers whose counterpart is found by its name, and of those of other packages; the network is the same.
-for name in ("by_name", "packages"):
-    REFERENCE["cases"] += json.loads((ORACLE / f"trajectories_{name}.json").read_text(encoding="utf-8"))["cases"]
+# Of optimizers whose counterpart is found by its name, of other packages, and of matrices; the network is the same.
+for family in ("by_name", "packages", "matrices"):
+    REFERENCE["cases"] += json.loads((ORACLE / f"trajectories_{family}.json").read_text(encoding="utf-8"))["cases"]
 OURS = {name: part for name, part in PARTS["optimizer"].items() if part.__module__.startswith("nnspec.")}
 
 

@@ -336,4 +336,4 @@ def _places(layers: Iterable[LayerNode]) -> Iterator[_Place]:
 
 def _segment(part: type[Layer], layer: str, name: str, shape: tuple[int, ...]) -> Segment:
     kind = part.kind_of_parameter(name)
-    return Segment(shape, 0, layer, name, kind, decays=kind == "weight")
+    return Segment(shape, 0, layer, name, kind, decays=kind == "weight", looked_up=name in part.tables)

@@ -211,7 +211,8 @@ class Plan:
                 ensure(parameter.shape == shape, f"{place.node.name}.{name}: shape differs from its geometry")
                 segment = next(segments)
                 ensure(
-                    (segment.start, segment.shape, segment.decays) == (offset, shape, parameter.decays),
+                    (segment.start, segment.shape, segment.decays, segment.looked_up)
+                    == (offset, shape, parameter.decays, parameter.segments[0].looked_up),
                     f"{place.node.name}.{name}: is not the tensor that it is declared to be",
                 )
                 parameter.move_to(*(self.buffers[v][segment.part].reshape(shape) for v in ("parameters", "gradients")))

@@ -38,6 +38,8 @@ class Segment:
     rate: float = 1.0
     weight_decay: float | None = None
     frozen: bool = False
+    looked_up: bool = False
+    """Whether its rows are looked up by an id or a position, as those of embeddings, instead of being multiplied."""
 
     @property
     def size(self) -> int:
@@ -64,7 +66,8 @@ class Parameter:
 
     `segments` are the tensors that it holds, in order and without gaps: one, the parameter itself, unless it is a
     vector of many. `decays` says whether an optimizer's weight decay and penalties apply: to weights, but not to biases
-    or to scales and shifts of normalisations, which layers create with `decays=False`.
+    or to scales and shifts of normalisations, which layers create with `decays=False`. `looked_up` says that its rows
+    are looked up, as those of embeddings.
 
     `trained` is the part of the flattened array that is not frozen, in as few ranges as possible, and `decaying` are
     the trained tensors that penalties apply to.
@@ -75,11 +78,13 @@ class Parameter:
 
     __slots__ = ("_data", "_grad", "_segments", "decaying", "trained")
 
-    def __init__(self, data: ArrayLike, dtype: str | None = None, *, decays: bool = True) -> None:
+    def __init__(
+        self, data: ArrayLike, dtype: str | None = None, *, decays: bool = True, looked_up: bool = False
+    ) -> None:
         values = np.array(data, dtype=dtype, order="C")
         self._data: NDArray[Any] = values if np.issubdtype(values.dtype, np.floating) else values.astype(np.float64)
         self._grad: NDArray[Any] = np.zeros_like(self._data)
-        self.segments = (Segment(self._data.shape, decays=decays),)
+        self.segments = (Segment(self._data.shape, decays=decays, looked_up=looked_up),)
 
     @classmethod
     def over(

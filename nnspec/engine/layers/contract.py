@@ -166,6 +166,8 @@ class Layer(Part, Borrower):
     """Kinds of parameters by name. The defaults are `bias` for names that contain it, and `weight` for all others. Only
     weights decay.
     """
+    tables: ClassVar[tuple[str, ...]] = ()
+    """Names of the parameters whose rows are looked up, by an id or a position."""
 
     pytorch_starts: ClassVar[Mapping[str, Initializer]] = MappingProxyType({})
     """How `init=pytorch` starts its parameters, by name, where PyTorch does not draw them uniformly in ±1/√fan_in."""

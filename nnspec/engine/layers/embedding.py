@@ -51,6 +51,7 @@ class Embedding(Layer):
     spec_name = "Embedding"
     also = ("embedding", "Embed", "TokenEmbedding", "Lookup")
     looks_up = "num_embeddings"
+    tables = ("weight",)
     pytorch_starts = MappingProxyType({"weight": UNIT_NORMAL})
     with_padding = "keeps"
     samples_independent = True
@@ -69,7 +70,8 @@ class Embedding(Layer):
         shape = (self.num_embeddings, self.embedding_dim)
         # Only one id is active at a time, so the fan-in is 1.
         init = self.init.of(self.pytorch_starts, "weight")
-        self.weight = Parameter(init.draw(shape, 1, self.embedding_dim, rng or default_generator()), dtype)
+        start = init.draw(shape, 1, self.embedding_dim, rng or default_generator())
+        self.weight = Parameter(start, dtype, looked_up=True)
         self._ramp = np.arange(self.num_embeddings, dtype=dtype)
 
     @classmethod
@@ -261,6 +263,7 @@ class PositionalEmbedding(_Positions):
 
     spec_name = "PositionalEmbedding"
     also = ("PositionEmbedding", "LearnedPositions", "Positions")
+    tables = ("weight",)
     pytorch_starts = MappingProxyType({"weight": UNIT_NORMAL})
 
     length: Inferred[Annotated[Count, Also("max_len", "sequence_length", "context", "block_size", "num_embeddings")]]
@@ -276,7 +279,8 @@ class PositionalEmbedding(_Positions):
     def __post_init__(self, dtype: str, rng: Generator | None) -> None:
         shape = (self.length, self.embedding_dim)
         init = self.init.of(self.pytorch_starts, "weight")
-        self.weight = Parameter(init.draw(shape, 1, self.embedding_dim, rng or default_generator()), dtype)
+        start = init.draw(shape, 1, self.embedding_dim, rng or default_generator())
+        self.weight = Parameter(start, dtype, looked_up=True)
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:

@@ -20,6 +20,7 @@ from nnspec.engine.optimizers.descent import SGD, Momentum, Nesterov
 from nnspec.engine.optimizers.lamb import LAMB
 from nnspec.engine.optimizers.lbfgs import LBFGS
 from nnspec.engine.optimizers.lion import Lion
+from nnspec.engine.optimizers.muon import Muon
 
 __all__ = [
     "LAMB",
@@ -35,6 +36,7 @@ __all__ = [
     "Group",
     "Lion",
     "Momentum",
+    "Muon",
     "NAdam",
     "Nesterov",
     "Optimizer",

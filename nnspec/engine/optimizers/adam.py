@@ -14,7 +14,7 @@ from nnspec.engine.part import Also, Positive, Probability, Range
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["AMSGrad", "AdaMax", "Adam", "AdamW", "NAdam", "RAdam"]
+__all__ = ["AMSGrad", "AdaMax", "Adam", "AdamW", "Betas", "Epsilon", "NAdam", "RAdam"]
 
 Betas = tuple[Probability, Probability]
 Epsilon = Annotated[Positive, Also("epsilon")]

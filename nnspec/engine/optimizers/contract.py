@@ -42,6 +42,8 @@ class Group:
     weight_decay: float
     decays: bool
     """Whether its first tensor is a weight, as opposed to a bias, or the scale or shift of a normalisation."""
+    looked_up: bool = False
+    """Whether rows of its first tensor are looked up, as those of an embedding."""
 
     @property
     def part(self) -> slice:
@@ -199,7 +201,7 @@ class Optimizer(Part):
                 continue
             start, stop = segments[0].start, segments[-1].stop
             shape = segments[0].shape if len(segments) == 1 else (stop - start,)
-            yield Group(i, start, stop, shape, rate, decay, segments[0].decays)
+            yield Group(i, start, stop, shape, rate, decay, segments[0].decays, segments[0].looked_up)
 
     def _alike(self, numbered: tuple[int, Segment]) -> tuple[int, float, float, bool]:
         """Return the key that the segments of a group have in common."""

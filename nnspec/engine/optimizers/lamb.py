@@ -14,7 +14,7 @@ from nnspec.engine.part import Also, Positive, Probability
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LAMB"]
+__all__ = ["LAMB", "norm"]
 
 
 class LAMB(Optimizer):
@@ -69,13 +69,13 @@ class LAMB(Optimizer):
             np.add(scratch, other, out=scratch)
         ratio = 1.0
         if self.adapt_all or group.decays:
-            size, length = _norm(theta, other), _norm(scratch, other)
+            size, length = norm(theta, other), norm(scratch, other)
             ratio = size / length if size and length else 1.0
         np.multiply(scratch, self.lr * ratio, out=scratch)
         np.subtract(theta, scratch, out=theta)
 
 
-def _norm(x: NDArray[Any], scratch: NDArray[Any]) -> float:
+def norm(x: NDArray[Any], scratch: NDArray[Any]) -> float:
     """‖x‖₂; `scratch` has the shape of x."""
     np.multiply(x, x, out=scratch)
     return math.sqrt(float(np.add.reduce(scratch, axis=None)))

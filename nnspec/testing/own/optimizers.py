@@ -21,5 +21,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "RAdam": [{"betas": (0.9, 0.9)}],
     "Adan": [{"betas": (0.0, 0.0, 0.0)}, {"lr": 0.1, "betas": (0.5, 0.9, 0.8), "eps": 1e-2}],
     "AdamW": [{"weight_decay": 0.0}],
+    "Muon": [
+        {"lr": 0.005, "adamw_lr_factor": 1.0, "weight_decay": 0.1},
+        {"nesterov": False, "ns_steps": 2, "momentum": 0.0, "adjust_lr": "match_rms_adamw"},
+    ],
     "LAMB": [{"weight_decay": 0.0}, {"betas": (0.5, 0.9), "eps": 1e-2, "adapt_all": True}],
 }
