@@ -141,6 +141,8 @@ HEADINGS = {
     "validation rule": "Validation",
     "weight average": "Averaged weights",
     "sharpness": "Sharpness-aware steps",
+    "space": "Spaces of settings",
+    "search": "Searches",
     "data source": "Data",
     "weights file": "Initial weights",
 }

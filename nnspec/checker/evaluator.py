@@ -24,13 +24,25 @@ from nnspec.checker.vocabulary import (
     figures,
     options,
     other_names,
+    part_called,
     parts,
     respelt,
     respelt_part,
 )
 from nnspec.data.source import Facts
 from nnspec.diagnostics import Note, Span
-from nnspec.engine.part import Argument, BareWord, FilePath, LayerName, Part, Signature, TensorName, ValueName
+from nnspec.engine.part import (
+    Argument,
+    ArgumentFault,
+    BareWord,
+    FilePath,
+    LayerName,
+    Part,
+    PlainPart,
+    Signature,
+    TensorName,
+    ValueName,
+)
 from nnspec.syntax import tree
 
 __all__ = ["MAX_DEPTH", "Arriving", "Evaluator", "article", "called", "names_in", "operands"]
@@ -266,8 +278,8 @@ class Evaluator:
                 return (self.outside or self)._let(word, span, depth)
             if word in CONSTANTS:
                 return CONSTANTS[word]
-            if word in parts():
-                return self.bind(parts()[word], span, span, (), via, {}, 0)
+            if part := part_called(word, kinds, 0):
+                return self.bind(part, span, span, (), via, {}, 0)
             if word in FUNCTIONS:
                 return self.findings.error("NN303", f"`{word}` is a function: write `{word}(…)`", span)
         elif word == "data" and len(names) == 2:
@@ -375,9 +387,9 @@ class Evaluator:
         word = call.callee.text
         if word in FUNCTIONS and word not in self.scope:
             return self._function(call, depth)
-        if word in parts():
+        if part := part_called(word, kinds, sum(argument.name is None for argument in call.arguments)):
             # This takes two levels of Python calls, like two steps.
-            return self.bind(parts()[word], call.callee.span, call.span, call.arguments, via, {}, depth + 1)
+            return self.bind(part, call.callee.span, call.span, call.arguments, via, {}, depth + 1)
         if word in self.lets or word in self.scope:
             what = "parameter" if word in self.scope else "`let`"
             return self.findings.error("NN305", f"`{word}` is a {what}, which cannot be called", call.callee.span)
@@ -459,6 +471,8 @@ class Evaluator:
         if argument.listed_words and isinstance(given.value, (tree.ListOf, tree.TupleOf)):
             words = tuple(self._listed_word(argument, item) for item in given.value.items)
             return UNKNOWN if UNKNOWN in words else self.fitting(argument, words, given)
+        if argument.takes_any:
+            return self.fitting(argument, self.constant(given.value, via=given.via, depth=depth + 1), given)
         value = self.value(given.value, kinds=argument.kinds, via=given.via, depth=depth + 1)
         if argument.takes_figure and isinstance(value, str):
             return self._figure(value, given.value)
@@ -524,9 +538,10 @@ class Evaluator:
         """Check a value against the declaration of its argument, and build parts. Return UNKNOWN if it is wrong."""
         if value is UNKNOWN:
             return UNKNOWN
-        value = self._made(value, argument.kinds)
-        if argument.kinds and isinstance(value, (list, tuple)):
-            value = type(value)(self._made(item, argument.kinds) for item in value)
+        kinds = None if argument.takes_any else argument.kinds
+        value = self.made(value, kinds)
+        if kinds != () and isinstance(value, (list, tuple)):
+            value = type(value)(self.made(item, kinds) for item in value)
             if UNKNOWN in value:
                 return UNKNOWN
         if value is UNKNOWN:
@@ -551,12 +566,19 @@ class Evaluator:
             return FilePath(value, self.source(given.value).span.source.folder)
         return value
 
-    def _made(self, item: object, kinds: tuple[str, ...]) -> object:
-        """Build a part of these kinds; return anything else unchanged."""
-        if not isinstance(item, PartValue) or item.part.kind not in kinds:
+    def made(self, item: object, kinds: tuple[str, ...] | None = None) -> object:
+        """Build a part of these kinds, or of any that consists only of its arguments; return anything else unchanged,
+        and UNKNOWN if its arguments do not fit together, which is reported.
+        """
+        if not isinstance(item, PartValue):
+            return item
+        if not (issubclass(item.part, PlainPart) if kinds is None else item.part.kind in kinds):
             return item
         try:
             return item.make()
+        except ArgumentFault as error:
+            span = item.arguments[error.argument].origin.span if error.argument in item.arguments else item.origin.span
+            return self.findings.error("NN302", str(error), span, help=error.help)
         except ValueError as error:  # each argument is valid, but their combination is not
             return self.findings.error("NN302", str(error), item.origin.span)
 

@@ -44,6 +44,7 @@ __all__ = [
     "metric_figures",
     "options",
     "other_names",
+    "part_called",
     "parts",
     "respelt",
     "respelt_part",
@@ -262,8 +263,21 @@ def parts(*kinds: str) -> Mapping[str, type[Part]]:
     """Return the parts of these kinds, or of all, by name."""
     if len(kinds) == 1 and kinds[0] in PARTS:
         return PARTS[kinds[0]]
-    # A name of two kinds refers to the last of them.
-    return ChainMap(*[PARTS.get(kind, {}) for kind in reversed(kinds or tuple(PARTS))])
+    # A name of two kinds, such as `uniform`, refers to the first of them.
+    return ChainMap(*[PARTS.get(kind, {}) for kind in kinds or tuple(PARTS)])
+
+
+def part_called(word: str, kinds: tuple[str, ...] | None, positional: int) -> type[Part] | None:
+    """Return the part that a call refers to. If parts of two kinds have the name, it is one of `kinds` or, where any
+    kind fits, the first that takes this many positional arguments: `uniform(0, 1)` is a space, as the arguments of the
+    initialiser are given by name.
+    """
+    named = [known[word] for known in PARTS.values() if word in known]
+    if len(named) > 1:
+        fits = [part for part in named if kinds is not None and part.kind in kinds]
+        takes = [part for part in named if part.signature().names_of_positionals(positional, {}) is not None]
+        named = [*fits, *takes, *named]
+    return named[0] if named else None
 
 
 def kinds() -> tuple[str, ...]:
@@ -272,10 +286,12 @@ def kinds() -> tuple[str, ...]:
 
 
 def is_reserved(word: str) -> bool:
-    """Whether a name is reserved for a part. Rules for validation and scaling and augmentations are common words such
-    as `last`, `fixed` and `crop`: a `let`, block or parameter may have the same name, and hides the part."""
+    """Whether a name is reserved for a part. Rules for validation and scaling, augmentations, spaces and searches are
+    common words such as `last`, `fixed`, `crop`, `choice` and `grid`: a `let`, block or parameter may have the same
+    name, and hides the part.
+    """
     part = parts().get(word)
-    return part is not None and part.kind not in ("validation rule", "scaling rule", "augmentation")
+    return part is not None and part.kind not in ("validation rule", "scaling rule", "augmentation", "space", "search")
 
 
 def options() -> set[str]:

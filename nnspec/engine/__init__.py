@@ -36,7 +36,9 @@ from nnspec.engine.plateau import *  # noqa: F403
 from nnspec.engine.random import set_seed as set_seed
 from nnspec.engine.scalers import *  # noqa: F403
 from nnspec.engine.schedules import *  # noqa: F403
+from nnspec.engine.searches import *  # noqa: F403
 from nnspec.engine.sharpness import *  # noqa: F403
+from nnspec.engine.spaces import *  # noqa: F403
 from nnspec.engine.stopping import *  # noqa: F403
 from nnspec.engine.validation import *  # noqa: F403
 

@@ -18,6 +18,7 @@ __all__ = [
     "Also",
     "Argument",
     "ArgumentDescriptor",
+    "ArgumentFault",
     "BareWord",
     "Count",
     "FigureName",
@@ -77,6 +78,14 @@ class Also(tuple[str, ...]):
     def __new__(cls, *names: str) -> Also:
         """Keep `names` in the order given."""
         return super().__new__(cls, names)
+
+
+class ArgumentFault(ValueError):
+    """An argument that is valid by itself, but does not fit the others."""
+
+    def __init__(self, argument: str, message: str, help: str = "") -> None:
+        super().__init__(message)
+        self.argument, self.help = argument, help
 
 
 class BareWord(str):
@@ -186,6 +195,8 @@ class Argument:
 
     def written(self, value: object) -> str:
         """Return a value of the argument as written in a spec: the words that it accepts without quotes."""
+        if self.takes_any and isinstance(value, (tuple, list)):
+            return f"[{', '.join(map(written, value))}]"
         return str(value) if isinstance(value, str) and value in self.words else written(value)
 
     @functools.cached_property
@@ -236,6 +247,11 @@ class Argument:
         options = [_item(option) or option for option in self.options]
         kinds = [option.kind for option in options if isinstance(option, type) and issubclass(option, Nameable)]
         return tuple(dict.fromkeys(kinds))
+
+    @functools.cached_property
+    def takes_any(self) -> bool:
+        """Whether it accepts a list of any values: numbers, words, parts that consist only of their arguments."""
+        return any(_is_any(_item(option)) for option in self.options)
 
 
 class Nameable:
@@ -372,6 +388,11 @@ def _item(annotation: Any) -> Any:
     return items[0] if typing.get_origin(annotation) is tuple and items[1:] == (...,) else None
 
 
+def _is_any(annotation: Any) -> bool:
+    """Whether a type includes parts of all kinds."""
+    return any(isinstance(o, type) and issubclass(o, Nameable) and not o.kind for o in _options(annotation))
+
+
 def _writable(annotation: Any) -> bool:
     """Whether a spec can express values of a type."""
     origin = typing.get_origin(annotation)
@@ -454,6 +475,8 @@ def _type_in_words(annotation: Any) -> str:
             return "a list of " + ", ".join(f"`{word}`" for word in typing.get_args(item))
         if item is TensorName:
             return "a list of these"
+        if _is_any(item):
+            return "a list of values"
         if item is not None:
             both = item not in (int, float) and str in typing.get_args(item)
             what = "names or numbers" if both else "strings" if item is str else "numbers"

@@ -45,6 +45,7 @@ class Stream(IntEnum):
     AUGMENT = 5
     SAMPLE = 6
     LANDSCAPE = 7
+    SEARCH = 8
     RESAMPLING = 9
 
 
