@@ -214,6 +214,7 @@ def findings(text: str) -> list[Any]:
     ("change", "message", "at"),
     [
         ({"train": "shuffle = true"}, "cannot be shuffled", "true"),
+        ({"train": "shuffle = once"}, "cannot be shuffled", "once"),
         ({"train": "validation = 0.1"}, "would leave gaps", "0.1"),
         ({"train": "validation = folds(3)"}, "would leave gaps", "folds(3)"),
         ({"train": "batch = 500"}, "training samples fit into one batch of 500", "500"),

@@ -128,8 +128,8 @@ class TrainSettings:
     """Number of steps after which figures are measured and recorded; by default those of an epoch."""
     batch: Annotated[Count, Also("batch_size", "minibatch")] = 32
     """Samples per step."""
-    shuffle: bool = True
-    """Whether samples are shuffled anew in every epoch."""
+    shuffle: Annotated[bool | Literal["once"], Also("reshuffle_each_iteration")] = True
+    """Whether samples are shuffled anew in every epoch, or once, into an order that all epochs repeat."""
     drop_last: bool = False
     """Whether to drop the last batch if it is incomplete."""
     carry_state: Annotated[bool, Also("stateful", "truncated_bptt", "tbptt", "keep_state", "carry_hidden")] = False

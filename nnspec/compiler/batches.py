@@ -232,10 +232,11 @@ class Batches:
             self.shuffle(epoch)
 
     def shuffle(self, epoch: int) -> None:
-        """Begin an epoch: shuffle the samples into its order, which depends only on seed and epoch."""
+        """Begin an epoch: shuffle the samples into its order, which depends only on seed and epoch, or on the seed."""
         self._epoch = epoch
         if self._train_settings.shuffle:
-            ramp, rng = self._buffers["ramp"][: len(self._order)], stream(self._seed, Stream.SHUFFLE, epoch)
+            drawn = 0 if self._train_settings.shuffle == "once" else epoch
+            ramp, rng = self._buffers["ramp"][: len(self._order)], stream(self._seed, Stream.SHUFFLE, drawn)
             if self._train_settings.balance:
                 self._order[...] = balanced(ramp, self._whole.y[ramp], rng)
             else:

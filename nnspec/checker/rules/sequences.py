@@ -52,7 +52,7 @@ def carried_over_gaps(
         note = Note(apart.value.origin.span, "the data")
         yield Diagnostic("NN302", message, given.value.span, help=help or HELP, notes=(note,))
         return
-    if shuffled is not None and evaluator.value(shuffled.value) is True:
+    if shuffled is not None and evaluator.value(shuffled.value) is not False:
         message = "with `carry_state`, samples keep their order, so they cannot be shuffled"
         yield Diagnostic("NN302", message, shuffled.value.span, help="remove `shuffle`, or `carry_state`")
     if train.record is not None:
