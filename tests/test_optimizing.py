@@ -54,6 +54,8 @@ def written(case: dict[str, Any], folder: Path) -> str:
     train = [f"epochs = {epochs}", f"batch = {case.get('batch', REFERENCE['batch'])}", "shuffle = false"]
     if "ema" in case:
         train.append(f"average = ema({case['ema']})")
+    if "lookahead" in case:
+        train.append("average = lookahead(k={}, alpha={})".format(*case["lookahead"]))
     if "swa" in case:
         start, every = case["swa"]
         train.append(f"average = swa(start={(start - 0.1) / epochs:.3f}, every={every})")
@@ -116,6 +118,7 @@ SPECS = {
         race="""plain: SGD(lr=0.1)
         ema { optimizer = Momentum(lr=0.05); train.average = ema(0.9) }
         swa { optimizer = Adam(lr=cosine(0.01)); train.average = swa(start=0.5) }
+        ahead { optimizer = Momentum(lr=0.05); train.average = lookahead(k=4); train.lr_factor.Linear2 = 0.5 }
         both { train { average = ema(0.8); accumulate = 3; early_stop = patience(2, restore_best=true) } }""",
         train="epochs = 5; batch = 6; validation = 0.2",
         data="Digits(train=80, test=20)",
@@ -124,6 +127,7 @@ SPECS = {
     "averaged, BatchNorm": spec(
         MIXED,
         race="ema { train.average = ema(0.9) }; swa { train.average = swa(start=0.3, every=2) }; "
+        "ahead { train.average = lookahead(k=3, alpha=0.7) }; "
         "best { train { average = swa(0.3); early_stop = patience(1, restore_best=true) } }",
         train="epochs = 5; batch = 6; repeats = 2; validation = 0.2",
         more="optimizer = Adam(lr=0.02)",
@@ -276,6 +280,32 @@ def test_averages_by_hand() -> None:
 )
 def test_epochs_that_swa_averages(start: float, every: int, epochs: int, expected: list[int]) -> None:
     assert [e for e in range(epochs) if nn.SWA(start, every).includes(e, epochs)] == expected
+
+
+def test_lookahead_follows_its_optimizer_from_the_first_weights_on() -> None:
+    model = nn.Sequential(nn.Linear(1, 1, bias=False))
+    (weight,) = model.parameters()
+    weight.data = [[8.0]]
+    average = nn.AveragedWeights(model, nn.Lookahead(k=2, alpha=0.25))
+    seen = []
+    for _ in range(5):
+        weight.data += 8.0
+        average.update()
+        with average.shown():
+            seen.append(weight.data.item())
+        seen.append(weight.data.item())
+    # Slow and fast weights: the second step returns to 8 + (24 − 8) / 4.
+    assert seen == [8, 16, 12, 12, 12, 20, 16, 16, 16, 24]
+
+
+def test_lookahead_by_single_steps_is_its_optimizer_at_a_smaller_rate() -> None:
+    runs = [
+        run(spec(optimizer=f"SGD(lr={lr})", train=f"epochs = 3; batch = 16; {more}", more="dtype = float64"))["run"]
+        for lr, more in ((0.1, "average = lookahead(k=1, alpha=0.5)"), (0.05, ""))
+    ]
+    for figure, values in runs[0].history.items():
+        if figure.endswith("loss"):
+            np.testing.assert_allclose(values, runs[1].history[figure], rtol=1e-10, err_msg=figure)
 
 
 def test_running_statistics_are_those_of_all_batches_and_no_noise_is_drawn() -> None:
@@ -548,7 +578,7 @@ def test_lbfgs_that_diverges_says_so() -> None:
 
 def test_what_a_line_search_relies_on_is_not_changed() -> None:
     settings = ["clip_norm = 1", "clip_value = 1", "constraint = max_norm(1)", "accumulate = 2", "sharpness = sam"]
-    for setting in [*settings, "lr_factor.Linear1 = 0.5"]:
+    for setting in [*settings, "lr_factor.Linear1 = 0.5", "average = lookahead"]:
         found = check(Source("a.nn", spec(optimizer="LBFGS", train=f"batch = data.size; {setting}"))).diagnostics
         assert [d.code for d in found if d.severity == "error"] == ["NN607"], setting
         for each in found:
@@ -565,6 +595,10 @@ def test_notes_count_steps_where_training_is_measured_by_steps(tmp_path: Path) -
         spec(train="epochs = 9; early_stop = patience(1, of=loss, min_delta=9); average = swa")
     )
     assert "run ended before swa averaged any weights" in command("run", "a.nn", "--quiet", cwd=tmp_path).stdout
+    for k, begun in ((4, False), (3, True)):
+        (tmp_path / "a.nn").write_text(spec(train=f"steps = 3; batch = 16; average = lookahead(k={k})"))
+        words = command("run", "a.nn", "--quiet", cwd=tmp_path).stdout
+        assert (f"run ended before lookahead({k}) averaged any weights" in words) is not begun
 
 
 def test_a_note_says_how_many_gradients_lanes_evaluate(tmp_path: Path) -> None:

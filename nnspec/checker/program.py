@@ -154,9 +154,9 @@ class TrainSettings:
     """Batches per step: the step follows the mean of their gradients."""
     average: Annotated[
         WeightAverage | None,
-        Also("averaging", "use_ema", "ema", "swa", "model_averaging", "weight_averaging"),
+        Also("averaging", "use_ema", "ema", "swa", "lookahead", "model_averaging", "weight_averaging"),
     ] = None
-    """The average of weights that is evaluated and kept, while training continues with the weights themselves."""
+    """The average of weights that is evaluated and kept; with `lookahead`, training continues with it."""
     sharpness: Annotated[
         SAM | None,
         Also("sam", "sharpness_aware", "rho"),

@@ -166,6 +166,8 @@ NOT_NEEDED: dict[str, str] = {
     "`residual { LayerNorm; Linear(128); GELU; Linear(32) }`",
     "TransformerDecoderLayer": "write sections: `residual { LayerNorm; MultiHeadAttention(4, causal=true) }` and "
     "`residual { LayerNorm; Linear(128); GELU; Linear(32) }`",
+    "Lookahead": "it is a setting beside any optimizer: `train.average = lookahead(k=5, alpha=0.5)`",
+    "SAM": "it is a setting beside any optimizer: `train.sharpness = sam(rho=0.05)`",
     "seeds": "`train.repeats = 3` trains with three different seeds",
 }
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     Pair = tuple[NDArray[Any], NDArray[Any]]
 
-__all__ = ["EMA", "SWA", "AveragedWeights", "WeightAverage", "update_statistics"]
+__all__ = ["EMA", "SWA", "AveragedWeights", "Lookahead", "WeightAverage", "update_statistics"]
 
 
 class WeightAverage(PlainPart):
     """Base of the rules: θ̄ ← θ̄ + s·(θ − θ̄), with a share s of the current weights that depends on how many have been
-    averaged. Training continues with θ; θ̄ is what is evaluated and kept.
+    averaged. Training continues with θ, or with θ̄ if it `returns`; θ̄ is what is evaluated and kept.
     """
 
     kind: ClassVar[str] = "weight average"
@@ -34,8 +34,11 @@ class WeightAverage(PlainPart):
     renews_statistics: ClassVar[bool] = False
     """Whether running statistics are computed for the averaged weights; otherwise, those of the training are used."""
 
+    returns: ClassVar[bool] = False
+    """Whether training continues with the average, each time that it changes."""
+
     def share(self, averaged: int) -> float:
-        """Return s for the next weights, given how many are in the average; 1 for the first."""
+        """Return s for the next weights, given how many have been averaged; before the first, θ̄ is θ."""
         raise NotImplementedError
 
     def includes(self, epoch: int, epochs: int) -> bool:
@@ -91,6 +94,30 @@ class SWA(WeightAverage):
         return epoch >= first and (epoch - first) % self.every == 0
 
 
+class Lookahead(WeightAverage):
+    """θ̄ ← θ̄ + α·(θ − θ̄), then θ ← θ̄, after every k-th step of any optimizer; θ̄ starts from the first weights.
+
+    θ are the fast weights and θ̄ the slow ones: the optimizer looks k steps ahead, and the training follows for the
+    fraction α of the way. The optimizer keeps its state, such as momentum, when its weights return. Steps are counted
+    over the whole training; what follows the last k-th one is not part of θ̄.
+
+    Zhang et al. 2019, algorithm 1, with the defaults of its authors' code. PyTorch has no such class; in the packages
+    that do, as in `tfa.optimizers.Lookahead`, it wraps an optimizer, and fast weights are evaluated unless the caller
+    exchanges them.
+    """
+
+    spec_name = "lookahead"
+    also = ("Lookahead", "LookAhead", "look_ahead")
+    every_step = True
+    returns = True
+    k: Annotated[Count, Also("sync_period", "la_steps", "every")] = 5
+    alpha: Annotated[float, Range(low=0, high=1, open_low=True), Also("slow_step_size", "la_alpha", "slow_lr")] = 0.5
+
+    def share(self, averaged: int) -> float:
+        """α at every k-th step, else 0."""
+        return 0.0 if (averaged + 1) % self.k else self.alpha
+
+
 class AveragedWeights:
     """The average of a network's weights, next to the network that is trained.
 
@@ -137,7 +164,7 @@ class AveragedWeights:
     def update(self) -> None:
         """Add the current weights to the average."""
         share = self.rule.share(self.averaged)
-        for own, average in self._weights:
+        for own, average in self._weights if share else ():
             if share == 1:
                 np.copyto(average, own)
                 continue
@@ -145,6 +172,8 @@ class AveragedWeights:
                 np.subtract(theta, mean, out=block)
                 np.multiply(block, share, out=block)
                 np.add(mean, block, out=mean)
+                if self.rule.returns:
+                    np.copyto(theta, mean)
         self.averaged += 1
 
     def show(self) -> None:

@@ -3,6 +3,7 @@
 Accumulated gradients, averages of weights (`torch.optim.swa_utils`), L-BFGS (`torch.optim.LBFGS`; also the minimum that
 SciPy's L-BFGS-B finds), and sharpness-aware steps, for which PyTorch has no class: two gradients, as in Foret et al.
 2021, equation 3, and Kwon et al. 2021 for the adaptive ones. Samples come in the order of the data.
+`Lookahead` is that of `pytorch-optimizer`, of PyPI.
 
 python tests/oracle/make_reference.py trajectories_optimizing
 """
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pytorch_optimizer import Lookahead
 from row import as_kept, normal
 from scipy import optimize, special
 from torch import nn, optim
@@ -78,6 +80,14 @@ CASES: list[dict[str, Any]] = [
         "norm": True,
         "l2": 0.01,
         "epochs": 4,
+    },
+    {"case": "lookahead", "optimizer": ADAM, "lookahead": (5, 0.5), "epochs": 17},
+    {
+        "case": "lookahead, BatchNorm, accumulate",
+        "optimizer": SGD,
+        "lookahead": (2, 0.8),
+        "norm": True,
+        "accumulate": 2,
     },
 ]
 
@@ -169,6 +179,8 @@ class Training:
             more = {"momentum": 0.9} if settings["name"] == "Momentum" else {}
             kind = optim.Adam if settings["name"] == "Adam" else optim.SGD
             self.optimizer = kind(params, lr=settings["lr"], **more)
+            if "lookahead" in case:
+                self.optimizer = Lookahead(self.optimizer, *case["lookahead"])
 
     def objective(self, x: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the loss, and the penalty."""
@@ -273,7 +285,11 @@ def trained(case: dict[str, Any], model: nn.Sequential, train: Any, test: Any) -
         losses.append(total / SAMPLES)
         evaluations.append(training.evaluations - before)
         shown.eval()
+        if "lookahead" in case:
+            training.optimizer.backup_and_load_cache()
         with torch.no_grad():
             tested.append(nn.functional.cross_entropy(shown(test[0]), test[1]).item())
-    kept = {name: as_kept(t) for name, t in shown.state_dict().items() if "num_batches" not in name}
+        kept = {name: as_kept(t) for name, t in shown.state_dict().items() if "num_batches" not in name}
+        if "lookahead" in case:
+            training.optimizer.clear_and_load_backup()
     return {"losses": losses, "tested": tested, "evaluations": evaluations, "after": kept}

@@ -37,6 +37,10 @@ def excluded(experiment: Experiment) -> Iterator[Diagnostic]:
             field = setting.removeprefix("train.")
             if getattr(train, field) != getattr(TrainSettings, field) and setting in origins:
                 yield Diagnostic("NN607", f"`{name}` {why}", origins[setting].span, notes=notes, help=help)
+        if train.average is not None and train.average.returns and "train.average" in origins:
+            message = f"`{name}` learns from its last step, which `{train.average.spec_name}` changes"
+            help = "remove it, or use another optimizer, such as `Momentum`"
+            yield Diagnostic("NN607", message, origins["train.average"].span, notes=notes, help=help)
         for setting in experiment.by_name:
             if setting.startswith("train.lr_factor.") and setting in origins:
                 message = f"`{name}` moves all parameters together, so none can have a rate of its own"

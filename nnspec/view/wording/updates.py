@@ -52,8 +52,10 @@ def averages_in_words(lanes: Sequence[LaneResult], experiments: Mapping[str, Exp
         if rule is None:
             continue
         epochs = math.ceil(experiments[lane.name].length.epochs)
-        done = min(_done(one, experiments[lane.name])[1] for one in lane.repeats or (lane,))
-        begun = any(rule.every_step or rule.includes(epoch, epochs) for epoch in range(done))
+        done = [_done(one, experiments[lane.name]) for one in lane.repeats or (lane,)]
+        begun = (rule.every_step and any(rule.share(step) for step in range(min(steps for steps, _ in done)))) or any(
+            rule.includes(epoch, epochs) for epoch in range(min(last for _, last in done))
+        )
         (averaged if begun else none_yet).append((lane.name, str(rule)))
     if averaged:
         rules = "; ".join(
