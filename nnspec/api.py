@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nnspec.checker import NOTHING, Known
 from nnspec.checker import check as check_source
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from nnspec.analysis.landscape import Kind, Landscape
     from nnspec.analysis.meter import Tick
     from nnspec.analysis.rate_range import RateRange
+    from nnspec.data.memory import GivenData
     from nnspec.engine.part import Part
     from nnspec.records.folder import RunFolder
     from nnspec.results.run import Place, RunResult
+    from nnspec.results.tuning import Tuned
     from nnspec.runner.gradients import GradientProof
     from nnspec.runner.options import RunOptions
     from nnspec.runner.resuming import Checkpoints
@@ -431,11 +433,95 @@ def run_into(
     drawing: Drawing | None = None,
     show: Callable[[RunResult], None] | None = None,
 ) -> RunResult:
-    """Run a compiled program; `make_folder` is called, where given, once the data is there.
+    """Run a compiled program; `make_folder` is called, where given, once the data is there. A spec with `tune` is
+    searched first: its trials are a run of their own, in the folder `trials` of the run.
 
     `drawing` draws the picture, by default in this process. `show` is called when the record is written, and before the
     picture is waited for. What was trained is returned even where it cannot be written or drawn; its `place` says
     why.
+    """
+    tuning = compiled.program.tuning
+    if tuning is None or not tuning.settings.race:
+        return _run_into(compiled, access, observer, make_folder, options, drawing, show)
+    folder = make_folder() if make_folder is not None else None
+    try:
+        tuned, trials = _searched(compiled, access, observer, folder, options)
+        if trials is not None and (trials.interrupted or trials.halted):
+            if show is not None:
+                show(trials)
+            return trials
+        race = raced_by(compiled, tuned, access)
+        make = None if folder is None else lambda: folder
+        result = _run_into(race, access, observer, make, options, drawing, show, tuned)
+        result.trials = trials
+        return result
+    finally:
+        if folder is not None:
+            folder.leave()
+
+
+def _searched(
+    compiled: Compiled, access: Access, observer: Observer, folder: RunFolder | None, options: RunOptions
+) -> tuple[Tuned, RunResult | None]:
+    """Run the trials of a search, in the folder `trials` of its run if it has one. A finished search is not run again
+    with `resume`: there is no result of its run then."""
+    from nnspec.records.saved import TRIALS, TRIALS_ONLY
+    from nnspec.records.search import finished_search
+    from nnspec.results.run import Place
+
+    program = _again(compiled, [TRIALS_ONLY], access)
+    if folder is None:
+        trials = _run_into(program, access, observer, None, options)
+        assert trials.tuned is not None, "its lanes are trials"
+        return trials.tuned, trials
+    if options.resume:
+        known = finished_search(folder.path / TRIALS, identity_of(program))
+        if known is not None:
+            return known, None
+    else:
+        folder.renew()
+    trials = _run_into(program, access, observer, lambda: folder.within(TRIALS, options.resume), options)
+    if trials.interrupted and trials.place is not None:
+        trials.place = Place(folder.path.as_posix(), [f"{TRIALS}/{file}" for file in trials.place.files])
+    assert trials.tuned is not None, "its lanes are trials"
+    return trials.tuned, trials
+
+
+def raced_by(compiled: Compiled, tuned: Tuned, access: Access) -> Compiled:
+    """Return the race of a searched spec, with the settings that its search chose. Raises TuningError."""
+    from nnspec.results.tuning import TuningError
+
+    for study in tuned.hopeless:
+        several = f" in study {study.number}" if len(tuned.of(study.lane)) > 1 else ""
+        raise TuningError(
+            f"none of the {len(study.trials)} trials of {study.lane}{several} ended with a finite {tuned.by}, so there "
+            "are no settings to race with; search in another space"
+        )
+    return _again(compiled, tuned.flags(), access)
+
+
+def _again(compiled: Compiled, flags: Sequence[str], access: Access) -> Compiled:
+    """Check a spec again, with more settings. Files are not read again."""
+    from nnspec.records.manifest import manifest_of
+
+    program = compiled.program
+    known = replace(manifest_of(program, Path(), {}, None).known, given=cast("GivenData | None", access.given))
+    return _compiled(check_text(program.files[-1], [*program.overrides, *flags], known))
+
+
+def _run_into(
+    compiled: Compiled,
+    access: Access,
+    observer: Observer,
+    make_folder: Callable[[], RunFolder] | None,
+    options: RunOptions,
+    drawing: Drawing | None = None,
+    show: Callable[[RunResult], None] | None = None,
+    tuned: Tuned | None = None,
+) -> RunResult:
+    """Run a program without a search before it; `tuned` is the search that its settings come from.
+
+    Of trials, neither pictures nor weights are written, and their checkpoints are removed when all of them are done.
     """
     from nnspec.environment import environment
     from nnspec.interrupts import CtrlC
@@ -444,6 +530,7 @@ def run_into(
     from nnspec.records.manifest import manifest_of
     from nnspec.records.write import write_record
     from nnspec.results.run import Place
+    from nnspec.results.tuning import tuned_by
     from nnspec.runner.resuming import Checkpoints
     from nnspec.runner.run import run_program
     from nnspec.view.pictures.drawing import Here
@@ -467,9 +554,14 @@ def run_into(
         return Checkpoints(made[0].path / "checkpoints", manifest.meaning, options.checkpoint, options.resume)
 
     # Where a process waits to draw, it does so while gradients are proved.
-    trained = drawing.begin if drawing.waiting and make_folder is not None else None
+    trained = drawing.begin if drawing.waiting and make_folder is not None and compiled.program.tuning is None else None
     try:
         result = run_program(compiled, access, observer, prepare, options, trained)
+        searches = compiled.program.tuning is not None
+        if compiled.program.tuning is not None:
+            tuned = tuned_by(compiled.program.tuning, compiled.program, result.lanes)
+        if tuned is not None:
+            result.tuned, result.summary["tuned"] = tuned, tuned.record()
         notes.extend(_elsewhere(result.summary["ways"]))
         result.notes = (*result.notes, *notes)
         if result.notes:
@@ -479,13 +571,17 @@ def run_into(
             problems: list[str] = []
             try:
                 with CtrlC() as pressed:  # the record is written before anything is given up
-                    drawing.begin(result)
-                    place.files, problems = write_record(result, folder.path, folders)
+                    if not searches:
+                        drawing.begin(result)
+                    place.files, problems = write_record(result, folder.path, folders, weights=not searches)
+                    if searches and not (result.interrupted or problems):
+                        folder.remove_checkpoints()
                 pressed.check()
                 try:
                     show(result)
                 finally:
-                    problems += _draw(result, place, drawing, folder.path / PICTURE)
+                    if not searches:
+                        problems += _draw(result, place, drawing, folder.path / PICTURE)
                     folder.finish()
             except KeyboardInterrupt:
                 result.interrupted = True
@@ -637,10 +733,18 @@ def landscape_of(
     grid: int = 41,
     tick: Tick = lambda done, total: None,
 ) -> Landscape:
-    """Do what `landscape` does for a compiled program. `tick` is called with the number of finished grid points."""
+    """Do what `landscape` does for a compiled program. `tick` is called with the number of finished grid points. A spec
+    with `tune` is searched first."""
     from nnspec.analysis.landscape import map_landscape
+    from nnspec.runner.options import IN_PROCESS
     from nnspec.view.terminal.resolved import pick
 
+    tuning = compiled.program.tuning
+    if tuning is not None and tuning.settings.race:
+        tuned, trials = _searched(compiled, access, observer, None, IN_PROCESS)
+        if trials is not None and trials.interrupted:
+            raise KeyboardInterrupt
+        compiled = raced_by(compiled, tuned, access)
     chosen = [lane.name for name in lanes for lane in pick(compiled.program, name)] if lanes else None
     return map_landscape(compiled, access, observer, lanes=chosen, kind=plane, grid=grid, tick=tick)
 

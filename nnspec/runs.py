@@ -7,7 +7,7 @@ saved.summary["lanes"]; saved.history["Adam"]["loss"]; saved.weights("Adam")
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,9 @@ from nnspec.api import SpecError, check_text
 from nnspec.diagnostics import Source
 from nnspec.errors import NnspecError
 from nnspec.files import NotRegularError, open_regular
-from nnspec.records.saved import RunError, SavedRun, open_run, require_parts
+from nnspec.records.reading import usable
+from nnspec.records.saved import TRIALS, TRIALS_ONLY, RunError, SavedRun, open_run, require_parts
+from nnspec.results.tuning import Tuned
 from nnspec.semantics.meaning import SEMANTICS, changes, identity, meaning
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from nnspec.data.source import Access, Split
     from nnspec.export.exporting import Exported
     from nnspec.results.predictor import Predictor
+    from nnspec.results.run import RunResult
     from nnspec.semantics.comparison import Difference
     from nnspec.training.observer import Observer
     from nnspec.view.report.page import ReportRun
@@ -380,17 +383,58 @@ def verify_again(
     saved: SavedRun, compiled: Compiled, access: Access, observer: Observer, *, jobs: int | None = 1
 ) -> Verification:
     """Repeat a saved run and compare. Raises KeyboardInterrupt on Ctrl-C, since half a run proves nothing."""
+    found, _ = _repeated(saved, compiled, access, observer, jobs)
+    if "tuned" not in saved.summary or not saved.keeps_weights:
+        return found
+    trials = saved.trials
+    if trials is None:
+        gone = f"{saved.path} has no folder {TRIALS}, so it cannot be verified how its settings were chosen"
+        return replace(found, spoilt=(*found.spoilt, gone))
+    searched, again = _repeated(trials, compile_run(trials), access, observer, jobs)
+    return replace(
+        found,
+        matches=(*searched.matches, *found.matches),
+        data=found.data and searched.data,
+        left=(*searched.left, *found.left),
+        spoilt=(*searched.spoilt, *_other_choice(saved, trials, again), *found.spoilt),
+    )
+
+
+def _other_choice(saved: SavedRun, trials: SavedRun, again: RunResult) -> Iterator[str]:
+    """Yield how the settings of a race differ from those that its search chooses when it is repeated."""
+    if again.tuned is None:
+        return
+    with usable(trials.path / "summary.json"):
+        recorded = Tuned.of_record(trials.summary["tuned"])
+    given = [each for each in trials.manifest.set if each != TRIALS_ONLY]
+    raced = [each for each in saved.manifest.set if each not in given]
+    for name, flags in (("the record of the search", recorded.flags()), ("the race", raced)):
+        if flags != again.tuned.flags():
+            yield (
+                f"{name} in {saved.path} has other settings than the search chooses: {', '.join(flags)}, not "
+                f"{', '.join(again.tuned.flags())}"
+            )
+
+
+def _repeated(
+    saved: SavedRun, compiled: Compiled, access: Access, observer: Observer, jobs: int | None
+) -> tuple[Verification, RunResult]:
+    """Repeat one run and compare."""
     from nnspec.analysis.verify import Records, compare_records, records_of, spoilt_weights
     from nnspec.records.write import history_record, trace_record
+    from nnspec.results.tuning import tuned_by
     from nnspec.runner.options import RunOptions
     from nnspec.runner.run import run_program
 
     known, spoilt = records_of(saved), list(spoilt_weights(saved))
-    result = run_program(on_its_data(saved, compiled), access, observer, options=RunOptions(jobs))
+    program = on_its_data(saved, compiled)
+    result = run_program(program, access, observer, options=RunOptions(jobs))
     if result.interrupted:
         raise KeyboardInterrupt
+    if program.program.tuning is not None:
+        result.tuned = tuned_by(program.program.tuning, program.program, result.lanes)
     again = Records("a new run of it", result.summary, history_record(result)["lanes"], trace_record(result)["lanes"])
-    return compare_records(known, again, spoilt)
+    return compare_records(known, again, spoilt), result
 
 
 def verify_with(saved: SavedRun, other: SavedRun) -> Verification:

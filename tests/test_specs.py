@@ -57,6 +57,10 @@ def _quick(lane: Experiment) -> Experiment:
     return replace(lane, data=tuple(map(_fewer, lane.data)), train=train)
 
 
+SEARCH = ("tune.budget=2", "train.epochs=1", "train.repeats=2", "data=Digits(train=60, test=20)")
+"""What makes a search small."""
+
+
 def _fewer(choice: Choice) -> Choice:
     """Ask a source for few samples, where it can be asked for a number."""
     values = choice.value.values()
@@ -80,6 +84,9 @@ def sized(path: Path) -> Program:
     """Return the program of a spec, with a small network where the spec has words for that."""
     program = check(read_source(path)).program
     assert program is not None
+    if program.tuning is not None:  # a search checks the text again, so only settings make it small
+        program = check(read_source(path), [Source("--set", flag) for flag in SEARCH]).program
+        assert program is not None
     if not all(SIZES.keys() <= lane.lets.keys() for lane in program.lanes):
         return program
     program = check(read_source(path), [Source("--set", f"{name}={size}") for name, size in SIZES.items()]).program

@@ -13,6 +13,7 @@ from nnspec.compiler.batches import Batches
 from nnspec.compiler.layout import lay_out
 from nnspec.compiler.plan import build_network
 from nnspec.compiler.preparing import divide, learned_by_loss
+from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.losses import Loss
@@ -66,6 +67,10 @@ class Copies:
         track = self._tracks[lane.name]
         end = lane.restored_epoch + 1 if lane.restored_epoch else len(track.weights)
         return Track(track.weights[:end], track.states[:end])
+
+    def run_begins(self, compiled: Compiled) -> None:
+        """Forward the event."""
+        self._observer.run_begins(compiled)
 
     def fetching(self, name: str, done: int, total: int | None) -> None:
         """Forward the event."""

@@ -197,7 +197,7 @@ def _at(values: Mapping[str, Sequence[Any]], name: str, epoch: int) -> Any:
 def spoilt_weights(saved: SavedRun) -> Iterator[str]:
     """Yield problems with the weights in a folder: missing, damaged, or different from the result of training."""
     with usable(saved.path / "trace.json"):
-        for lane, trainings in saved.trace.items():
+        for lane, trainings in saved.trace.items() if saved.keeps_weights else ():
             for training in trainings:
                 seed = int(training["seed"])
                 ending = saved.ending(lane, seed)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from nnspec.checker.binding import Given
@@ -23,12 +23,13 @@ __all__ = [
     "Declarations",
     "DeclaredLane",
     "Sweep",
+    "Tune",
     "declare",
     "declare_flag",
 ]
 
-_FREE = {"steps", "record", "accumulate", "average", "sharpness", "balance"}
-"""Settings of `train` whose names a `let` may have all the same."""
+_FREE = {"tune", "steps", "record", "accumulate", "average", "sharpness", "balance"}
+"""Sections, and settings of `train`, whose names a `let` may have all the same."""
 _RESERVED = {"incoming", *SETTINGS, *SECTIONS, *FUNCTIONS, *CONSTANTS, *(a.name for a in TRAIN)} - _FREE
 
 MAX_NAME = 64
@@ -82,6 +83,15 @@ class Sweep:
 
 
 @dataclass
+class Tune:
+    """The settings of a search, and the settings that it searches for with their spaces, in the order in which they
+    apply."""
+
+    head: Span
+    assignments: list[Assignment]
+
+
+@dataclass
 class Declarations:
     """A spec and its imports, sorted. A file overrides what it imports."""
 
@@ -95,6 +105,7 @@ class Declarations:
     race: tree.Section | None = None
     lanes: list[DeclaredLane] = field(default_factory=list)
     sweep: Sweep | None = None
+    tune: Tune | None = None
     expectations: list[tree.Element] = field(default_factory=list)
     firsts: dict[str, Span] = field(default_factory=dict)
     """The span of each name and section, for messages about duplicates."""
@@ -155,7 +166,7 @@ def _assignments(
     items: tuple[tree.Item, ...], prefix: tuple[tree.Name, ...], via: str, findings: Findings
 ) -> Iterator[Assignment]:
     """Yield the settings of a section and its subsections, by their full names. Report all other items."""
-    place = f"`{'.'.join(name.text for name in prefix)}`" if prefix else "a sweep" if via == "sweep" else "a lane"
+    place = f"`{'.'.join(name.text for name in prefix)}`" if prefix else _PLACES.get(via, "a lane")
     for item in items:
         match item:
             case tree.Setting(path=path, value=value):
@@ -181,7 +192,7 @@ def _assignments(
                     "NN203", f"{place} can only contain settings", item.span, help="statements belong in `expect`"
                 )
             case tree.Element():
-                example = "name = [a, b]" if via == "sweep" else "name = value"
+                example = _EXAMPLES.get(via, "name = value")
                 findings.error("NN203", f"{place} can only contain settings, such as `{example}`", item.span)
             case tree.Import() | tree.Block():
                 what = "import" if isinstance(item, tree.Import) else "block"
@@ -191,8 +202,21 @@ def _assignments(
                 findings.error("NN203", f"this is not allowed in {place}", _head(item))
 
 
+_PLACES = {"sweep": "a sweep", "tune": "`tune`"}
+_EXAMPLES = {"sweep": "name = [a, b]", "tune": "optimizer.lr = loguniform(1e-4, 1)"}
+
+
 def _setting(item: tree.Setting, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
-    declared.layers[-1].append(Assignment(item.path.names, Given(item.value, item.path.span)))
+    assignment = Assignment(item.path.names, Given(item.value, item.path.span))
+    if assignment.path[0].text == "tune" and len(assignment.path) > 1:
+        _add_to_tune(item.path.span, [Assignment(assignment.path[1:], replace(assignment.given, via="tune"))], declared)
+    else:
+        declared.layers[-1].append(assignment)
+
+
+def _add_to_tune(head: Span, assignments: Iterable[Assignment], declared: Declarations) -> None:
+    before = declared.tune
+    declared.tune = Tune(before.head if before else head, [*(before.assignments if before else ()), *assignments])
 
 
 def _let(item: tree.Let, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
@@ -359,7 +383,7 @@ def _once(what: str, item: tree.Section, declared: Declarations) -> bool:
     return _first(what, f"duplicate `{what}`", item.head, declared)
 
 
-_MERGED = frozenset({"train", "expect"})
+_MERGED = frozenset({"train", "tune", "expect"})
 """Sections that every file may have: settings are merged one by one, and all statements must hold."""
 
 
@@ -400,6 +424,11 @@ def _sweep(item: tree.Section, declared: Declarations, findings: Findings, recov
     if not item.items and not recovery.has_gaps(item.span):
         findings.error("NN205", "a sweep needs lists of values", item.head, help="for example, `width = [16, 32, 64]`")
     declared.sweep = Sweep(item.head, item.name is not None and item.name.text == "zip", dimensions)
+
+
+def _tune(item: tree.Section, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
+    _no_name(item, findings)
+    _add_to_tune(item.head, _assignments(item.items, (), "tune", findings), declared)
 
 
 def _race(item: tree.Section, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
@@ -487,4 +516,5 @@ _SECTIONS: dict[str, Callable[[tree.Section, Declarations, Findings, Recovery], 
     "race": _race,
     "expect": _expect,
     "sweep": _sweep,
+    "tune": _tune,
 }

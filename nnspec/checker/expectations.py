@@ -12,11 +12,12 @@ from nnspec.checker.budget import Budget
 from nnspec.checker.evaluator import MAX_DEPTH, names_in
 from nnspec.checker.findings import UNKNOWN, Findings
 from nnspec.checker.functions import OPERATORS, Unfit
+from nnspec.checker.measured import why_unmeasured
 from nnspec.checker.program import Case, Expectation, Figure, Node, Number, Operation
 from nnspec.checker.runs import AtPoints, Lanes, Run
-from nnspec.checker.vocabulary import FIGURES_ELSEWHERE, added_figures, figures, lacking, metric_figures, respelt
+from nnspec.checker.vocabulary import FIGURES_ELSEWHERE, added_figures, figures, respelt
 from nnspec.diagnostics import Span
-from nnspec.engine.metrics.contract import metric_of, plain_figure
+from nnspec.engine.metrics.contract import metric_of
 from nnspec.syntax import tree
 
 __all__ = ["calculate", "expectation"]
@@ -296,27 +297,11 @@ class _Resolver:
         return word in figures() or word in self.evaluator.output_figures
 
     def _figure(self, run: Run, word: str, span: Span) -> Node | None:
-        experiment = run.experiment
-        if word not in figures() and experiment is not None and plain_figure(word) not in experiment.measured:
-            has = ", ".join(f"`{name}`" for name in experiment.measured)
-            self.findings.error("NN602", f"`{word}` is not measured", span, help=f"the figures of training are {has}")
+        if run.experiment is not None and (why := why_unmeasured(word, run.experiment)):
+            reason, help = why
+            if not (reason and self.recovery.doubts("train", "validation")):
+                self.findings.error("NN602", f"`{word}` is not measured{reason}", span, help=help)
             return None
-        metric = metric_figures().get(word)
-        if metric and experiment is not None and metric not in {m.name for m in experiment.metrics}:
-            self.findings.error("NN602", f"`{word}` is not measured", span, help=f"add `{metric}` to `metrics`")
-            return None
-        added = added_figures().get(word)
-        if added and experiment is not None and added not in experiment.loss_parts:
-            help = "a layer such as `Sample` adds it to the loss"
-            self.findings.error("NN602", f"`{word}` is not measured", span, help=help)
-            return None
-        if experiment is not None:
-            train, facts = experiment.train, experiment.facts
-            if lack := lacking(word, validated=bool(train.validation), tested=bool(facts.test)):
-                if not self.recovery.doubts("train", "validation"):
-                    what, help = lack
-                    self.findings.error("NN602", f"`{word}` is not measured: {what}", span, help=help)
-                return None
         return Figure(run.name, word)
 
     def _unknown(self, word: str, span: Span) -> None:

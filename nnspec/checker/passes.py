@@ -55,15 +55,17 @@ from nnspec.checker.recorded import NOTHING, Known, looks_at_files
 from nnspec.checker.recovery import Recovery
 from nnspec.checker.rules import apply
 from nnspec.checker.rules.subjects import Result, Settled
+from nnspec.checker.rules.whole import is_half
 from nnspec.checker.runs import AtPoints, Run, named
 from nnspec.checker.settle import settle
 from nnspec.checker.shapes import arriving, infer_shapes, trainable
 from nnspec.checker.shared import Changes, Shared
 from nnspec.checker.sweep import Point, by_lane, points
+from nnspec.checker.tune import Search, as_trial, can_choose, search_of, split_flags
 from nnspec.checker.usage import Usage
 from nnspec.data.given import Given as FromPython
 from nnspec.data.source import DataSource, Facts
-from nnspec.diagnostics import Diagnostic, Source, Span
+from nnspec.diagnostics import Diagnostic, Note, Source, Span
 from nnspec.syntax import tree
 
 __all__ = ["Checked", "check"]
@@ -118,7 +120,9 @@ class _Check:
 
         self.files = load(source, self.findings, self.recovery, known)
         self.declared = declare(self.files, self.findings, self.recovery)
-        self.overrides = [a for flag in flags for a in declare_flag(flag, self.findings, self.recovery)]
+        given = [a for flag in flags for a in declare_flag(flag, self.findings, self.recovery)]
+        self.overrides, self.tune_flags = split_flags(given)
+        self.search: Search | None = None
         self.extra: dict[str, Run | None] = {}
         """The base with each model that only expectations use."""
 
@@ -127,15 +131,17 @@ class _Check:
         settled, runs = self._lanes()
         apply("settings", {"settled": settled}, self.findings)
         runs = named(runs, several=self.declared.race is not None)
+        searched = self._search_is_good(settled, runs)
         at_points = AtPoints(runs)
-        expectations = [self._expectation(element, runs, at_points) for element in self.declared.expectations]
+        statements = [] if self._trials_only else self.declared.expectations
+        expectations = [self._expectation(element, runs, at_points) for element in statements]
         experiments = [run.experiment for run in runs if run.experiment is not None]
         resolved = [e for e in expectations if e is not None]
         complete = len(experiments) == len(runs)
         lint(Result(self.declared, experiments, resolved, complete, self.usage, self.top), self.findings)
         files = tuple(file for file, _ in self.files.order)
         diagnostics = silence(self.findings.diagnostics, files, judge=not self.flags)
-        good = complete and len(resolved) == len(expectations) and not self.findings.failed
+        good = complete and searched and len(resolved) == len(expectations) and not self.findings.failed
         return Checked(
             self._program(runs, resolved, files) if good else None,
             tuple(sorted(diagnostics, key=lambda d: d.order)),
@@ -159,19 +165,67 @@ class _Check:
             effective = settled.effective_flags if flags[name] else settled.effective
             if flags[name]:  # what the file sets, even if flags override it
                 settle(declared, lane, [], Findings(False), Recovery(), settled.effective, found[name][0].assignments)
-            runs += [self._run(name, lane, flags[name], point, effective) for point in found[name]]
+            before = self.findings.count
+            raced = [self._run(name, lane, flags[name], point, effective) for point in found[name]]
+            trials = self._trials(name, lane, flags[name], effective) if self.findings.count == before else []
+            runs += trials if self._trials_only and trials else raced
         self._check_unused(runs[0].evaluator)
         return settled, runs
 
     def _points(self, flags: Mapping[str, list[Assignment]]) -> dict[str, list[Point]]:
-        """Return the sweep points of each lane. Their lists can use the lets and the data of the base."""
-        if self.declared.sweep is None:
+        """Return the points of each lane: those of the sweep, or the middle of what is searched. Lists and spaces can
+        use the lets and the data of the base."""
+        declared = self.declared
+        if declared.sweep is None and declared.tune is None:
+            for flag in self.tune_flags:
+                self.findings.error("NN203", f"`tune.{flag.text}` has no effect: there is no `tune`", flag.span)
             return {name: [Point()] for name in flags}
         shared = [flag for flag in next(iter(flags.values())) if flag.shared]
-        base = settle(self.declared, None, shared, Findings(False), Recovery(), set())
+        base = settle(declared, None, shared, Findings(False), Recovery(), set())
         evaluator = self._evaluator(base.lets)
         describe(base, evaluator, self.shared)
-        return points(self.declared.sweep, flags, evaluator)
+        if declared.tune is None:
+            assert declared.sweep is not None
+            return points(declared.sweep, flags, evaluator)
+        if declared.sweep is not None:
+            notes, help = (Note(declared.sweep.head, "the sweep"),), "remove one of them"
+            self.findings.error(
+                "NN607", "a spec cannot have both `sweep` and `tune`", declared.tune.head, notes, help=help
+            )
+            return {name: [Point()] for name in flags}
+        seed = base.values.get("seed")
+        number = evaluator.value(seed.value) if seed is not None else 0
+        number = number if isinstance(number, int) else 0
+        self.search = search_of(declared.tune, self.tune_flags, flags, number, declared.goes_before, evaluator)
+        if self.search is None:
+            return {name: [Point()] for name in flags}
+        return {name: self.search.points(name) for name in flags}
+
+    @property
+    def _trials_only(self) -> bool:
+        """Whether the lanes of the program are the trials of a search."""
+        return self.search is not None and not self.search.settings.race
+
+    def _trials(
+        self, name: str, lane: DeclaredLane | None, flags: Sequence[Assignment], effective: set[Span]
+    ) -> list[Run]:
+        """Run the passes of every trial of a lane, up to the first with errors."""
+        runs: list[Run] = []
+        for point, trial in self.search.trials(name) if self.search is not None else ():
+            before = self.findings.count
+            run = self._run(name, lane, flags, point, effective)
+            if self.findings.count > before:
+                break
+            experiment = run.experiment
+            runs.append(run if experiment is None else replace(run, experiment=as_trial(experiment, trial)))
+        return runs
+
+    def _search_is_good(self, settled: Settled, runs: Sequence[Run]) -> bool:
+        """Check what is searched for, and the figure by which it is chosen."""
+        if self.declared.tune is None:
+            return True
+        half = is_half(settled)
+        return self.search is not None and can_choose(self.search, runs, half, self.findings, self.recovery)
 
     def _run(
         self,
@@ -266,6 +320,7 @@ class _Check:
             files=files,
             import_names=self.files.names,
             looked=tuple(self.data.looked),
+            tuning=self.search.tuning() if self.search is not None and self.search.trials_of_any else None,
         )
 
 

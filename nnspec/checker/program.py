@@ -15,10 +15,12 @@ from nnspec.engine.averaging import WeightAverage
 from nnspec.engine.initializers import Initializer
 from nnspec.engine.layers.contract import Geometry, Mask, Shape
 from nnspec.engine.length import Length
-from nnspec.engine.part import Also, BareWord, Count, FilePath, Part, Positive, Range, TensorName
+from nnspec.engine.part import Also, BareWord, Count, FigureName, FilePath, Part, Positive, Range, TensorName
 from nnspec.engine.penalties import Constraint, Penalty
 from nnspec.engine.scalers import Scaler, scalers_of
+from nnspec.engine.searches import HaltonSearch, Search
 from nnspec.engine.sharpness import SAM
+from nnspec.engine.spaces import Space
 from nnspec.engine.stopping import Stopping
 from nnspec.engine.validation import Fold, Folds, Last, Validation, share_of
 
@@ -49,6 +51,9 @@ __all__ = [
     "Program",
     "Swept",
     "TrainSettings",
+    "Trial",
+    "TuneSettings",
+    "Tuning",
     "Use",
     "input_as_target",
 ]
@@ -295,6 +300,32 @@ class TrainSettings:
         return count, count
 
 
+_VAL_LOSS = FigureName("val_loss")
+_HALTON = HaltonSearch()
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """The settings of `tune`. The checker reads their annotations."""
+
+    budget: Annotated[
+        Count, Range(low=1, high=1000), Also("trials", "n_trials", "max_trials", "num_samples", "n_iter", "iterations")
+    ] = 20
+    """Number of trainings per lane and study."""
+    studies: Annotated[Count, Range(low=1, high=100), Also("n_studies")] = 1
+    """Number of independent searches per lane, each of which chooses its own settings."""
+    by: Annotated[FigureName, Also("metric", "objective", "scoring", "monitor", "criterion")] = _VAL_LOSS
+    """The figure that decides, at the end of each training: of the validation samples, or of training."""
+    target: Annotated[float | None, Also("goal", "threshold")] = None
+    """A value of that figure: how long each training takes to reach it is measured."""
+    search: Annotated[Search, Also("method", "algorithm", "sampler", "strategy")] = _HALTON
+    """Where in the spaces the trials are."""
+    race: Annotated[bool, Also("retrain", "refit", "final")] = True
+    """Whether the lanes race with the settings found; otherwise, only the trials are trained."""
+    chosen: bool = False
+    """Whether each space is a list of what every study chose, in order: then nothing is searched for."""
+
+
 def input_as_target(facts: Facts, outputs: Shape) -> Shape:
     """Return the shape in which outputs are compared with the sample: that of the outputs, if its size matches."""
     return outputs if prod(outputs) == facts.features else (facts.features,)
@@ -456,6 +487,38 @@ class Initial:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A trial of a search: one training with settings from the spaces of a lane."""
+
+    study: int
+    """The number of the study, from 1."""
+    number: int
+    """Its number in the study, from 1."""
+    settings: Mapping[str, Any]
+    """Setting -> its value; parts in spec syntax."""
+    places: Mapping[str, float]
+    """Setting -> where its value lies in its space, in [0, 1)."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The search for the best settings of each lane: `tune`."""
+
+    settings: TuneSettings
+    spaces: Mapping[str, Mapping[str, Space]]
+    """Lane -> setting -> space. A lane without spaces races as it is written."""
+    trials: Mapping[str, tuple[Trial, ...]]
+    """Lane -> its trials, of all studies."""
+    span: Span = field(compare=False)
+    """Where `tune` is written."""
+
+    @property
+    def count(self) -> int:
+        """The number of trials of all lanes."""
+        return sum(map(len, self.trials.values()))
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One lane: everything that its training depends on."""
 
@@ -484,6 +547,8 @@ class Experiment:
     """The origin of each setting in the spec: `seed`, `train.epochs`, `optimizer` …"""
     lets: Mapping[str, Bound] = field(default_factory=dict)
     """The value of each `let` and its origin."""
+    trial: Trial | None = None
+    """Which trial of a search it is; None for a lane that races."""
 
     @property
     def point(self) -> dict[str, str]:
@@ -647,6 +712,9 @@ class Program:
     """Each name of an import -> the name of its file in `files`."""
     looked: tuple[tuple[PartValue[DataSource], Facts], ...] = ()
     """The data sources that read files, and their facts."""
+    tuning: Tuning | None = None
+    """The search that comes before the race, whose lanes then have other settings than `lanes`; if `lanes` are its
+    trials, the search itself."""
 
     def parts(self) -> list[type[Part]]:
         """Return the classes of all parts that its lanes use, each once."""

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from nnspec.checker.binding import Given
 from nnspec.checker.declare import MAX_NAME, MAX_RUNS, Assignment, Sweep
@@ -18,7 +19,20 @@ from nnspec.checker.vocabulary import SETTINGS, parts
 from nnspec.diagnostics import Note, Span
 from nnspec.syntax import tree
 
-__all__ = ["Point", "by_lane", "is_fixed", "points", "run_name", "split_lane", "wholes"]
+__all__ = [
+    "Axis",
+    "Point",
+    "applying_to",
+    "by_lane",
+    "exact_text",
+    "is_fixed",
+    "items_of",
+    "points",
+    "run_name",
+    "split_lane",
+    "text_of",
+    "wholes",
+]
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+-=,")
 
@@ -39,7 +53,9 @@ class Point:
 
 
 @dataclass(frozen=True, eq=False)
-class _Axis:
+class Axis:
+    """A setting with its list of values."""
+
     setting: Assignment
     """The setting, without a lane's name."""
     lane: str
@@ -57,7 +73,7 @@ def points(sweep: Sweep, flags: Mapping[str, Sequence[Assignment]], evaluator: E
     Values that are not lists are reported.
     """
     findings = evaluator.findings
-    axes: list[_Axis] = []
+    axes: list[Axis] = []
     firsts: dict[str, Span] = {}
     good = True
     for dimension in sweep.dimensions:
@@ -71,7 +87,7 @@ def points(sweep: Sweep, flags: Mapping[str, Sequence[Assignment]], evaluator: E
         good = good and axis is not None
         if axis is not None:
             axes.append(axis)
-    mine = {lane: _axes_of(lane, axes, fixed) for lane, fixed in flags.items()}
+    mine = {lane: applying_to(lane, axes, fixed) for lane, fixed in flags.items()}
     good = good and _all_used(axes, mine, flags, findings)
     if not good or not _fits(sweep, mine, findings):
         return {lane: [Point()] for lane in flags}
@@ -96,8 +112,21 @@ def split_lane(assignment: Assignment, lanes: Container[str], lets: Container[st
     return word, Assignment(assignment.path[1:], assignment.given, shared=False)
 
 
-def _axes_of(lane: str, axes: Sequence[_Axis], flags: Sequence[Assignment]) -> list[_Axis]:
-    """Return the lists of a lane: its own, and those for all lanes that it does not override."""
+class Varied(Protocol):
+    """A setting that several values are tried for, in one lane or (`lane` "") in all."""
+
+    @property
+    def setting(self) -> Assignment: ...
+
+    @property
+    def lane(self) -> str: ...
+
+
+V = TypeVar("V", bound=Varied)
+
+
+def applying_to(lane: str, axes: Sequence[V], flags: Sequence[Assignment]) -> list[V]:
+    """Return what is varied in a lane: its own settings, and those for all lanes that it does not override."""
     own = {axis.setting.text for axis in axes if axis.lane == lane}
     return [
         axis
@@ -108,8 +137,8 @@ def _axes_of(lane: str, axes: Sequence[_Axis], flags: Sequence[Assignment]) -> l
 
 
 def _all_used(
-    axes: Sequence[_Axis],
-    mine: Mapping[str, Sequence[_Axis]],
+    axes: Sequence[Axis],
+    mine: Mapping[str, Sequence[Axis]],
     flags: Mapping[str, Sequence[Assignment]],
     findings: Findings,
 ) -> bool:
@@ -123,7 +152,7 @@ def _all_used(
     return good
 
 
-def _points_of(sweep: Sweep, axes: Sequence[_Axis]) -> list[Point]:
+def _points_of(sweep: Sweep, axes: Sequence[Axis]) -> list[Point]:
     """Combine the lists of one lane. Lists of `sweep zip` advance together in all lanes."""
     if not axes:
         return [Point()]
@@ -146,7 +175,7 @@ def wholes(setting: str) -> list[str]:
     return [".".join(words[:i]) for i in range(len(words), 0, -1)]
 
 
-def _fits(sweep: Sweep, mine: Mapping[str, Sequence[_Axis]], findings: Findings) -> bool:
+def _fits(sweep: Sweep, mine: Mapping[str, Sequence[Axis]], findings: Findings) -> bool:
     """Whether zipped lists have equal lengths, and there are not too many runs."""
     axes = list(dict.fromkeys(axis for own in mine.values() for axis in own))
     odd = next((axis for axis in axes if len(axis.values) != len(axes[0].values)), None)
@@ -176,10 +205,10 @@ def _many(count: int) -> str:
     return f"{count:,}" if count < 10**15 else short(count)
 
 
-def _axis(dimension: Assignment, lane: str, evaluator: Evaluator) -> _Axis | None:
+def _axis(dimension: Assignment, lane: str, evaluator: Evaluator) -> Axis | None:
     findings = evaluator.findings
     given = dimension.given
-    expressions = _list(given.value, evaluator)
+    expressions = items_of(given.value, evaluator)
     if isinstance(expressions, Unknown):
         return None
     if expressions is None:
@@ -191,7 +220,7 @@ def _axis(dimension: Assignment, lane: str, evaluator: Evaluator) -> _Axis | Non
         return None
     if not evaluator.budget.work(len(expressions), given.value.span):
         return None
-    texts = [_text(expression) for expression in expressions]
+    texts = [text_of(expression) for expression in expressions]
     firsts: dict[str, Span] = {}
     for text, expression in zip(texts, expressions, strict=True):
         if text in firsts:
@@ -199,22 +228,22 @@ def _axis(dimension: Assignment, lane: str, evaluator: Evaluator) -> _Axis | Non
             findings.error("NN204", f"`{text}` is given twice", expression.span, notes=(first,))
             return None
         firsts[text] = expression.span
-    return _Axis(dimension, lane, expressions, texts, _names(expressions, texts))
+    return Axis(dimension, lane, expressions, texts, _names(expressions, texts))
 
 
-def _list(expression: tree.Expression, evaluator: Evaluator) -> Sequence[tree.Expression] | Unknown | None:
+def items_of(expression: tree.Expression, evaluator: Evaluator) -> Sequence[tree.Expression] | Unknown | None:
     """Return the items of a list literal, of a `let`, or of a list created by a function.
 
     UNKNOWN if the list is wrong, which is reported; None if it is not a list.
     """
     match expression:
         case tree.Group(inner=inner):
-            return _list(inner, evaluator)
+            return items_of(inner, evaluator)
         case tree.ListOf(items=items) | tree.TupleOf(items=items):
             return items
         case tree.Reference(path=path) if path.text in evaluator.lets:
             value = evaluator.value(expression)  # finds a `let` that depends on itself
-            return UNKNOWN if value is UNKNOWN else _list(evaluator.lets[path.text].value, evaluator)
+            return UNKNOWN if value is UNKNOWN else items_of(evaluator.lets[path.text].value, evaluator)
         case tree.Call(callee=callee) if callee.text not in parts():
             value = evaluator.value(expression)
             if value is UNKNOWN:
@@ -224,7 +253,7 @@ def _list(expression: tree.Expression, evaluator: Evaluator) -> Sequence[tree.Ex
     return None
 
 
-def _text(expression: tree.Expression) -> str:
+def text_of(expression: tree.Expression) -> str:
     """Format a value as short as possible."""
     if isinstance(expression, tree.Constant) and isinstance(expression.value, float):
         short = f"{expression.value:.6g}"
@@ -253,19 +282,19 @@ def _rounded(expression: tree.Expression, text: str, digits: int) -> str:
     return text
 
 
-def _point(number: int, row: Sequence[int], axes: Sequence[_Axis], zipped: bool) -> Point:
+def _point(number: int, row: Sequence[int], axes: Sequence[Axis], zipped: bool) -> Point:
     words = [axis.setting.path[-1].text for axis in axes]
     assignments, swept, labels = [], [], []
     for place, axis, word in zip(row, axes, words, strict=True):
         setting, value = axis.setting, axis.values[place]
         assignments.append(Assignment(setting.path, Given(value, setting.given.name, "sweep")))
-        swept.append(Swept(setting.text, axis.texts[place], _exact(value, axis.texts[place]), axis.lane))
+        swept.append(Swept(setting.text, axis.texts[place], exact_text(value, axis.texts[place]), axis.lane))
         labels.append(f"{word if words.count(word) == 1 else setting.text}={axis.names[place]}")
     shared = {axis.setting.text: place for place, axis in zip(row, axes, strict=True) if not axis.lane}
     return Point(tuple(assignments), tuple(swept), ",".join(labels), number, {"": row[0]} if zipped else shared)
 
 
-def _exact(value: tree.Expression, text: str) -> str:
+def exact_text(value: tree.Expression, text: str) -> str:
     """Format a value so that a flag reproduces it; empty if it names a file: in a flag it is relative to the working
     folder, in a spec to the spec."""
     if isinstance(value, tree.Constant) and not isinstance(value.value, str):

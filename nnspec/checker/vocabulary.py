@@ -14,13 +14,14 @@ from typing import Annotated, TypedDict
 
 import nnspec.data
 import nnspec.engine  # noqa: F401  (both declare parts)
-from nnspec.checker.program import Seed, TrainSettings
+from nnspec.checker.program import Seed, TrainSettings, TuneSettings
 from nnspec.data.weights import Weights
 from nnspec.diagnostics import Edit, Fix, Span, nearest
 from nnspec.engine.initializers import Initializer
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.metrics import Metric
 from nnspec.engine.part import PARTS, Also, FilePath, Part, Positive, Range, Signature
+from nnspec.engine.spaces import Space
 from nnspec.extensions import not_loaded
 
 __all__ = [
@@ -33,7 +34,9 @@ __all__ = [
     "NOT_NEEDED",
     "SECTIONS",
     "SETTINGS",
+    "SPACE",
     "TRAIN",
+    "TUNE",
     "Suggestion",
     "did_you_mean",
     "figures",
@@ -87,6 +90,14 @@ def _plain_settings(
 
 SEED, INIT_FROM, INIT = Signature.of(_plain_settings).arguments
 TRAIN = Signature.of(TrainSettings.__init__)
+TUNE = Signature.of(TuneSettings.__init__)
+
+
+def _space(space: Space) -> None:
+    """Holds the declaration of what `tune` takes for a setting."""
+
+
+(SPACE,) = Signature.of(_space).arguments
 
 
 def _by_name(
@@ -104,6 +115,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "race": ("compare", "benchmark", "lanes"),
     "expect": ("expects", "assert", "require", "tests"),
     "sweep": ("grid", "search", "gridsearch"),
+    "tune": ("tuning", "hyperparameters", "hparams", "optuna", "hyperopt", "study", "hyperparameter_search"),
 }
 
 # Names in other frameworks that specs do not need -> what to do.

@@ -353,6 +353,10 @@ class Dataset:
             target_names=(),
         )
 
+    def without_test(self) -> Dataset:
+        """Return the same without test samples."""
+        return replace(self, facts=replace(self.facts, test=0), test=self.test.rows(slice(0)))
+
     def class_name(self, label: int) -> str:
         """Return what a class is called."""
         return class_name(label, self.class_names, self.alphabet)

@@ -18,7 +18,7 @@ from nnspec.records.extending import LENGTHS
 from nnspec.records.lane_folders import folder_names
 from nnspec.records.manifest import MANIFEST, MOST_MANIFEST, Manifest, read_manifest
 from nnspec.records.reading import RunError
-from nnspec.records.saved import RECORDS, SPEC_COPY, SavedRun
+from nnspec.records.saved import RECORDS, SPEC_COPY, TRIALS, SavedRun
 from nnspec.semantics.meaning import changes
 
 __all__ = ["PICTURE", "REPORT", "REPORT_MARK", "OutputError", "RunFolder", "clear", "folders_of", "last_run"]
@@ -89,6 +89,33 @@ class RunFolder:
                 number += 1  # another process created it first
             else:
                 return cls(path, numbered=True, made=True)
+
+    def within(self, name: str, resume: bool) -> RunFolder:
+        """Create the folder of a run that belongs to this one, or take an existing one. Raises OutputError."""
+        path = self.path / name
+        if path.is_symlink():
+            raise OutputError(f"{path} is a symbolic link, but a run only writes into its own folder; remove the link")
+        try:
+            return self._named(path, True, resume)
+        except OSError as error:
+            raise OutputError(f"cannot write to {path}: {error.strerror}; choose another folder with --out") from None
+
+    def renew(self) -> None:
+        """Remove the run in this folder, if there is one: another one begins with something else than its record.
+
+        Raises OutputError.
+        """
+        path = self.path / MANIFEST
+        try:
+            known = self._known(path, resume=False)
+            clear(self.path, () if known is None else folders_of(SavedRun(self.path, known)))
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.path}: {error.strerror or error}") from None
+
+    def remove_checkpoints(self) -> None:
+        """Remove the checkpoints of a run that will not be continued. Raises OSError."""
+        _remove_weights(self.path / "checkpoints")
 
     def begin(
         self,
@@ -273,11 +300,21 @@ def clear(path: Path, folders: Iterable[str]) -> None:
     with suppress(FileNotFoundError, NotRegularError), open_regular(report) as file:
         if not report.is_symlink() and REPORT_MARK.encode() in file.read(4096):
             report.unlink()
-    checkpoints = path / "checkpoints"
-    lanes = [path / name for name in folders]
-    lanes += [*checkpoints.iterdir()] if _is_folder(checkpoints) else []
-    for lane in (*lanes, checkpoints):
-        if _is_folder(lane):
+    for name in (*folders, "checkpoints"):
+        _remove_weights(path / name)
+    trials = path / TRIALS
+    if _is_folder(trials) and (trials / MANIFEST).is_file():
+        with suppress(RunError):
+            clear(trials, folders_of(SavedRun(trials, read_manifest(trials / MANIFEST))))
+        _remove(trials / name for name in (MANIFEST, SPEC_COPY))
+        if not any(trials.iterdir()):
+            trials.rmdir()
+
+
+def _remove_weights(path: Path) -> None:
+    """Remove the weights and checkpoints in a folder and those in it, and each folder that is empty then."""
+    if _is_folder(path):
+        for lane in (*(child for child in path.iterdir() if _is_folder(child)), path):
             _remove(file for file in lane.iterdir() if _WEIGHTS.fullmatch(file.name))
             if not any(lane.iterdir()):
                 lane.rmdir()
@@ -296,7 +333,8 @@ def _remove(files: Iterable[Path]) -> None:
 
 def _only_a_run(path: Path) -> None:
     """Reject a folder that is not empty and has no run in it."""
-    if any(not child.name.startswith(".") for child in path.iterdir()) and not (path / MANIFEST).exists():
+    runs = (path / MANIFEST, path / TRIALS / MANIFEST)
+    if any(not child.name.startswith(".") for child in path.iterdir()) and not any(map(Path.exists, runs)):
         raise OutputError(
             f"{path} is not empty, but has no run to resume ({MANIFEST} is missing); choose another folder"
         )

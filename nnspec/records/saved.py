@@ -43,6 +43,8 @@ __all__ = [
     "MANIFEST",
     "RECORDS",
     "SPEC_COPY",
+    "TRIALS",
+    "TRIALS_ONLY",
     "Manifest",
     "RunError",
     "SavedRun",
@@ -56,6 +58,8 @@ __all__ = [
 ]
 
 SPEC_COPY = "spec.nn"
+TRIALS, TRIALS_ONLY = "trials", "tune.race=false"
+"""The folder, in that of a run, of the trials of its search; and the setting that they are run with."""
 RECORDS = ("history.json", "summary.json", "trace.json")
 """The files that are written when a run ends."""
 MOST_RECORD, MOST_SPEC = 512 * 1024**2, 4 * 1024**2
@@ -67,6 +71,19 @@ class SavedRun:
 
     path: Path
     manifest: Manifest
+
+    @property
+    def trials(self) -> SavedRun | None:
+        """The run of the trials of its search; None if its settings were not searched for, or if it is gone."""
+        path = self.path / TRIALS
+        with usable(path):
+            there = (path / MANIFEST).is_file()
+        return SavedRun(path, read_manifest(path / MANIFEST)) if there else None
+
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether the weights of its lanes are in its folder; those of trials are not."""
+        return TRIALS_ONLY not in self.manifest.set
 
     @cached_property
     def text(self) -> str:
@@ -229,6 +246,13 @@ def open_run(path: str | os.PathLike[str]) -> SavedRun:
         latest = folder / "latest"
         if (latest / MANIFEST).is_file():
             raise RunError(f"{folder} contains several runs; name one of them, such as {latest}")
+        if (folder / TRIALS / MANIFEST).is_file():
+            begun = read_manifest(folder / TRIALS / MANIFEST)
+            settings = [each for each in begun.set if each != TRIALS_ONLY]
+            raise RunError(
+                f"the search of {folder} has not finished; continue it with "
+                f"`{resume_command(begun.spec, folder, settings)}`"
+            )
         what = f"it has no {MANIFEST}" if folder.is_dir() else "it is not a folder" if folder.exists() else ""
     except (OSError, ValueError) as error:
         raise RunError(f"{folder} cannot be read: {getattr(error, 'strerror', None) or error}") from None

@@ -37,9 +37,10 @@ FORMAT = 1
 
 
 def write_record(
-    result: RunResult, folder: Path, folders: Mapping[str, str] = MappingProxyType({})
+    result: RunResult, folder: Path, folders: Mapping[str, str] = MappingProxyType({}), *, weights: bool = True
 ) -> tuple[list[str], list[str]]:
-    """Write a run into its folder. `folders` are those of lanes by name; other lanes get the default ones.
+    """Write a run into its folder. `folders` are those of lanes by name; other lanes get the default ones. `weights`
+    says whether those of the lanes are written.
 
     Returns the names of the written files, and those that could not be written with the reason:
     `SGD/weights.npz (No space left on device)`.
@@ -51,7 +52,7 @@ def write_record(
         "trace.json": lambda path: _write_json(path, trace_record(result)),
     }
     for lane in result.lanes.values():
-        for one in lane.repeats or (lane,):
+        for one in (lane.repeats or (lane,)) if weights else ():
             if one.has_network:
                 name = f"{names[lane.name]}/{f'seed-{one.seed}' if lane.repeats else 'weights'}.npz"
                 files[name] = partial(_write_weights, one)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import os
 
     from nnspec.engine.gradcheck import GradientReport
+    from nnspec.results.tuning import Tuned
 
 __all__ = ["Place", "RunResult", "Verdict", "common_loss"]
 
@@ -69,6 +70,10 @@ class RunResult(TableRepr, Mapping[str, LaneResult]):
     """The record of the run, as in `summary.json`."""
     place: Place | None = None
     """The output folder; None if the run was not written."""
+    tuned: Tuned | None = None
+    """The search that the settings of the lanes come from, or whose trials the lanes are."""
+    trials: RunResult | None = None
+    """The run of its trials, with their curves; None if it was an earlier one, or if the lanes are the trials."""
 
     @property
     def folder(self) -> str | None:

@@ -65,20 +65,24 @@ def _useful(program: Program, access: Access) -> None:
 def _once(
     experiment: Experiment, access: Access, loaded: dict[tuple[Any, ...], Loaded], beginning: int | None
 ) -> Loaded:
-    key = tuple(
+    plain = tuple(
         (choice.value.name, *((word, _fixed(value)) for word, value in choice.value.values().items()))
         for choice in experiment.data
     )
+    key: tuple[Any, ...] = (plain, experiment.data[0].as_classes, experiment.trial is not None)
     if key not in loaded:
-        loaded[key] = _load(experiment.data, access, beginning)
-    if not experiment.data[0].as_classes:
-        return loaded[key]
-    if ("as classes", *key) not in loaded:
-        dataset, use = loaded[key]
+        if plain not in loaded:
+            loaded[plain] = _load(experiment.data, access, beginning)
+        loaded[key] = _of_lane(experiment, *loaded[plain])
+    return loaded[key]
+
+
+def _of_lane(experiment: Experiment, dataset: Dataset, use: DataUse) -> Loaded:
+    """Return data as a lane takes it: numbers as classes, and for a trial no test samples."""
+    if experiment.data[0].as_classes:
         dataset = dataset.as_classes()
         use = replace(use, classes=dataset.facts.classes, class_names=dataset.class_names, target_names=())
-        loaded["as classes", *key] = dataset, use
-    return loaded["as classes", *key]
+    return (dataset if experiment.trial is None else dataset.without_test()), use
 
 
 def _suits_the_loss(experiment: Experiment, dataset: Dataset) -> None:

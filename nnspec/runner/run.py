@@ -12,6 +12,7 @@ from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access, Dataset
 from nnspec.engine.gradcheck import GradientCheck, GradientReport
 from nnspec.environment import check_compiler, one_blas_thread
+from nnspec.errors import NnspecError
 from nnspec.interrupts import CtrlC
 from nnspec.native import How
 from nnspec.records.write import summary_record
@@ -57,10 +58,14 @@ def run_program(
     Raises DataError, CheckpointError, NnspecError if required compiled kernels are not available, and WorkerError if
     processes die before they start to train.
     """
+    tuning = compiled.program.tuning
+    if tuning is not None and tuning.settings.race:
+        raise NnspecError("this spec has `tune`, so its settings must be searched for before it can be trained")
     if options.compiled == "always":
         check_compiler()
     compiled = replace(compiled, program=with_all_weights(compiled.program))
     program = compiled.program
+    observer.run_begins(compiled)
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     everything = [
         replace(each, halts=options.fail_fast, profile=options.profile, compiled=options.compiled)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from nnspec.compiler.proofs import Compiled
 from nnspec.engine._numpy import np
 from nnspec.results.data_use import DataUse
 from nnspec.results.lane import LaneResult
@@ -14,6 +15,9 @@ __all__ = ["Observer", "Silent"]
 
 class Observer(Protocol):
     """Called at each stage of a run, in this order."""
+
+    def run_begins(self, compiled: Compiled) -> None:
+        """A run begins. The search of a spec with `tune` is a run of its trials, and its race another one."""
 
     def fetching(self, name: str, done: int, total: int | None) -> None:
         """`done` of `total` bytes of a file were downloaded."""
@@ -41,6 +45,9 @@ class Observer(Protocol):
 class Silent:
     """Ignores all calls."""
 
+    def run_begins(self, compiled: Compiled) -> None:
+        """Ignore the call."""
+
     def fetching(self, name: str, done: int, total: int | None) -> None:
         """Ignore the call."""
 
@@ -67,7 +74,7 @@ class Calling:
     """Passes everything on to another observer, and calls a function after each epoch."""
 
     def __init__(self, observer: Observer, on_epoch: Callable[[str, int, Mapping[str, float]], bool | None]) -> None:
-        self._observer, self._on_epoch = observer, on_epoch
+        self._observer, self._on_epoch, self.run_begins = observer, on_epoch, observer.run_begins
         self.fetching, self.data_ready, self.proving = observer.fetching, observer.data_ready, observer.proving
         self.compiling, self.lane_begins, self.lane_ends = observer.compiling, observer.lane_begins, observer.lane_ends
 

@@ -19,7 +19,9 @@ def missing_settings(settled: Settled) -> Iterator[Diagnostic]:
     """Missing settings of an experiment, reported at the top if all lanes lack one, else at the first lane that
     does."""
     lanes = {lane.name.text: lane.name.span for lane in settled.declared.lanes}
-    for setting, without in settled.missing.lanes.items() if not _only_declares(settled) else ():
+    if _only_declares(settled) or is_half(settled):
+        return
+    for setting, without in settled.missing.lanes.items():
         everywhere = len(without) >= len(lanes)
         where = f" in lane{'s' if len(without) > 1 else ''} " + ", ".join(f"`{lane}`" for lane in without)
         message = f"`{setting}` is missing" + ("" if everywhere else where)
@@ -41,6 +43,17 @@ def _only_declares(settled: Settled) -> bool:
     declares = declared.lets or declared.blocks or declared.models
     runs = declared.race or declared.sweep or declared.expectations
     return bool(declares) and not runs and settled.missing.lanes.keys() >= {"data", "loss", "optimizer"}
+
+
+def is_half(settled: Settled) -> bool:
+    """Whether a file is one half of a bench: a problem, which has everything but an optimizer, or its contestants,
+    which have nothing else. Either says how settings are searched for."""
+    declared, missing = settled.declared, settled.missing.lanes.keys()
+    if declared.tune is None or declared.expectations:
+        return False
+    problem = missing == {"optimizer"} and declared.race is None
+    contestants = missing >= {"data", "loss"} and declared.race is not None and not declared.models
+    return problem or contestants
 
 
 @rule("NN603")

@@ -69,4 +69,14 @@ it cannot be accumulated from several.
         Example("optimizer = LBFGS\ntrain { batch = data.size; clip_norm = 1 }\n"),
         Example("optimizer = LBFGS\ntrain { batch = data.size; penalty = L2(1e-4) }\n"),
     ),
+    "NN608": Explanation(
+        """
+`tune` tries many settings and keeps those with the best figure. A figure of the test data would then be the luckiest
+of many looks at it, and say little about other data. Hold out samples of the training data and choose by those; the
+race that follows still measures its winners on the test data, which no trial has seen. Without held-out samples,
+settings can be chosen by the training loss.
+""",
+        Example("tune { by = test_loss; optimizer.lr = loguniform(1e-3, 1) }\n"),
+        Example("tune { by = val_loss; optimizer.lr = loguniform(1e-3, 1) }\ntrain.validation = 0.2\n"),
+    ),
 }

@@ -43,7 +43,13 @@ class QuietProgress(Silent):
     """Shows no progress, only data that replaces other data."""
 
     def __init__(self, console: Console, compiled: Compiled) -> None:
-        self.console, self.compiled = console, compiled
+        self.console = console
+        self.run_begins(compiled)
+
+    def run_begins(self, compiled: Compiled) -> None:
+        """Follow the lanes of another run."""
+        self.close()
+        self.compiled = compiled
         self.order = [lane.name for lane in compiled.program.lanes]
         self.lanes: list[LaneResult] = []
 

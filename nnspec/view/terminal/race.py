@@ -86,8 +86,8 @@ class LineProgress(QuietProgress):
     """One line that is written again and again, for notebooks: a table there would be added once more each time."""
 
     def __init__(self, console: Console, compiled: Compiled) -> None:
-        super().__init__(console, compiled)
         self._line = NotebookLine() if in_kernel() else RewrittenLine(console.file)
+        super().__init__(console, compiled)
 
     def fetching(self, name: str, done: int, total: int | None) -> None:
         """Say how much of a file has arrived."""
@@ -115,8 +115,8 @@ class LiveProgress(QuietProgress):
     """A table that is redrawn as lanes train, and replaced by the final one."""
 
     def __init__(self, console: Console, compiled: Compiled) -> None:
-        super().__init__(console, compiled)
         self._live: Live | None = None
+        super().__init__(console, compiled)
 
     def fetching(self, name: str, done: int, total: int | None) -> None:
         """A bar of what has arrived."""

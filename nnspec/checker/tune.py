@@ -1,0 +1,332 @@
+"""Resolve `tune`: the settings of the search, the spaces of every lane, and the points that its trials are at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nnspec.checker.binding import Given
+from nnspec.checker.declare import MAX_RUNS, Assignment, Tune
+from nnspec.checker.evaluator import Evaluator
+from nnspec.checker.findings import Findings, Unknown
+from nnspec.checker.measured import why_unmeasured
+from nnspec.checker.program import Experiment, Swept, Trial, TuneSettings, Tuning
+from nnspec.checker.recovery import Recovery
+from nnspec.checker.runs import Run
+from nnspec.checker.sweep import Point, applying_to, exact_text, items_of, split_lane, text_of, wholes
+from nnspec.checker.vocabulary import SETTINGS, SPACE, TRAIN, TUNE, other_names, respelt
+from nnspec.diagnostics import Note, Span
+from nnspec.engine.spaces import Choice, Space
+from nnspec.syntax import tree
+
+__all__ = ["Search", "as_trial", "can_choose", "search_of", "split_flags"]
+
+
+@dataclass(frozen=True, eq=False)
+class Dimension:
+    """A setting that is searched for."""
+
+    setting: Assignment
+    """The setting, without a lane's name."""
+    lane: str
+    """The lane if it is searched for in one only; "" for all lanes."""
+    space: Space
+    items: Mapping[str, tree.Expression]
+    """The values of a list, by their texts; empty for other spaces."""
+
+    def value(self, place: float) -> tuple[tree.Expression, Swept, Any]:
+        """Return the value at a place in [0, 1): as an expression, as text, and for the record."""
+        value = self.space.at(place)
+        expression = self.items[value] if self.items else tree.Constant(value, self.setting.given.value.span)
+        text = text_of(expression)
+        plain: Any = text
+        if isinstance(expression, tree.Constant) and not isinstance(expression.value, str):
+            plain = expression.value
+        return expression, Swept(self.setting.text, text, exact_text(expression, text), self.lane), plain
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """`tune`, resolved."""
+
+    settings: TuneSettings
+    dimensions: Mapping[str, Sequence[Dimension]]
+    """Those of every lane; a lane may have none."""
+    places: Mapping[str, Sequence[tuple[int, int, tuple[float, ...]]]]
+    """Of every lane, the study, the number and the place of each trial."""
+    span: Span
+    spans: Mapping[str, Span]
+    """The span of each setting of `tune` that is given."""
+    has_spaces: bool = True
+    """Whether there is a setting to search for; flags may have fixed it."""
+
+    @property
+    def trials_of_any(self) -> bool:
+        """Whether there is anything left to search for; flags may have fixed all of it."""
+        return any(self.places.values())
+
+    def middle(self, lane: str) -> Point:
+        """Return the middle of a lane's spaces, which stands for the setting to be found."""
+        found = [(d, *d.value(0.5)) for d in self.dimensions[lane]]
+        return Point(tuple(_assignment(d, expression) for d, expression, _, _ in found))
+
+    def points(self, lane: str) -> list[Point]:
+        """Return where a lane races: the middle of its spaces, or what each study chose."""
+        dimensions = self.dimensions[lane]
+        if not self.settings.chosen or not dimensions:
+            return [self.middle(lane)]
+        found = []
+        for place in range(len(dimensions[0].items)):
+            swept, assignments = [], []
+            for each in dimensions:
+                text, expression = [*each.items.items()][place]
+                text = text_of(expression)
+                assignments.append(_assignment(each, expression))
+                swept.append(Swept(each.setting.text, text, exact_text(expression, text), lane))
+            label = f"study={place + 1}"
+            found.append(Point(tuple(assignments), tuple(swept), label, place + 1, {"study": place}))
+        return found
+
+    def trials(self, lane: str) -> Iterator[tuple[Point, Trial]]:
+        """Yield the trials of a lane and the points that they are at."""
+        dimensions = self.dimensions[lane]
+        for study, number, places in self.places[lane]:
+            found = [(d, *d.value(place)) for d, place in zip(dimensions, places, strict=True)]
+            label = f"study={study},trial={number}" if self.settings.studies > 1 else f"trial={number}"
+            point = Point(
+                tuple(_assignment(d, expression) for d, expression, _, _ in found),
+                tuple(swept for _, _, swept, _ in found),
+                label,
+                (study - 1) * len(self.places[lane]) + number,
+            )
+            settings = {d.setting.text: plain for d, _, _, plain in found}
+            at = {d.setting.text: place for d, place in zip(dimensions, places, strict=True)}
+            yield point, Trial(study, number, settings, at)
+
+    def tuning(self) -> Tuning:
+        """Return it as part of a program."""
+        return Tuning(
+            self.settings,
+            {lane: {d.setting.text: d.space for d in own} for lane, own in self.dimensions.items() if own},
+            {lane: tuple(trial for _, trial in self.trials(lane)) for lane, own in self.dimensions.items() if own},
+            self.span,
+        )
+
+
+def _assignment(dimension: Dimension, expression: tree.Expression) -> Assignment:
+    setting = dimension.setting
+    return Assignment(setting.path, Given(expression, setting.given.name, "tune"))
+
+
+def split_flags(flags: Sequence[Assignment]) -> tuple[list[Assignment], list[Assignment]]:
+    """Divide flags into those of settings, and those of `tune`, without its name."""
+    own = [flag for flag in flags if flag.path[0].text == "tune" and len(flag.path) > 1]
+    return [flag for flag in flags if flag not in own], [Assignment(flag.path[1:], flag.given) for flag in own]
+
+
+def search_of(
+    tune: Tune,
+    tune_flags: Sequence[Assignment],
+    flags: Mapping[str, Sequence[Assignment]],
+    seed: int,
+    declared_before: Any,
+    evaluator: Evaluator,
+) -> Search | None:
+    """Resolve `tune`; None if it is wrong, which is reported. `flags` are the settings fixed by `--set` for each lane,
+    which are not searched for."""
+    findings, recovery = evaluator.findings, evaluator.recovery
+    before = findings.count
+    given: dict[str, Assignment] = {}
+    for assignment in tune.assignments:
+        first = given.get(assignment.text)
+        if first is not None and not declared_before(assignment.span, first.span):
+            note = Note(first.span, "first given here")
+            findings.error("NN204", f"`{assignment.text}` is given twice", assignment.span, notes=(note,))
+        given[assignment.text] = assignment
+    given.update({flag.text: flag for flag in tune_flags})
+    own = {name: each for name, each in given.items() if len(each.path) == 1 and TUNE.get(name) is not None}
+    settings = _settings(own, evaluator)
+    dimensions: list[Dimension] = []
+    for name, each in given.items():
+        if name in own:
+            continue
+        lane, setting = split_lane(each, flags, evaluator.lets)
+        if not lane and len(setting.path) == 1 and not _is_setting(setting, evaluator):
+            _unknown(setting, flags, findings, recovery)
+            continue
+        found = _space(setting, settings is not None and settings.chosen, evaluator)
+        if found is not None:
+            dimensions.append(Dimension(setting, lane, *found))
+    if findings.count > before or settings is None:
+        return None
+    mine = {
+        lane: [each for each in applying_to(lane, dimensions, ()) if not _is_fixed(each.setting, fixed)]
+        for lane, fixed in flags.items()
+    }
+    if settings.chosen:
+        return _chosen(settings, dimensions, mine, tune, findings)
+    if not _all_used(dimensions, mine, flags, findings):
+        return None
+    spans = {name: each.given.value.span for name, each in own.items()}
+    runs = sum(settings.budget * settings.studies for own in mine.values() if own)
+    if runs > MAX_RUNS:
+        message = f"this is {runs:,} trials; the limit is {MAX_RUNS:,}"
+        findings.error("NN603", message, spans.get("budget", tune.head))
+        return None
+    places = {lane: tuple(_places(own, settings, seed)) for lane, own in mine.items()}
+    return Search(settings, mine, places, tune.head, spans, bool(dimensions))
+
+
+def _chosen(
+    settings: TuneSettings,
+    dimensions: Sequence[Dimension],
+    mine: Mapping[str, Sequence[Dimension]],
+    tune: Tune,
+    findings: Findings,
+) -> Search | None:
+    """Return what every study chose: lists of equal length."""
+    lengths = {len(each.items) for own in mine.values() for each in own}
+    if lengths != {settings.studies}:
+        odd = next((each for each in dimensions if len(each.items) != settings.studies), None)
+        message = f"with `tune.chosen`, each space is a list of one value for each of {settings.studies} studies"
+        findings.error("NN303", message, odd.setting.given.value.span if odd is not None else tune.head)
+        return None
+    return Search(settings, mine, dict.fromkeys(mine, ()), tune.head, {})
+
+
+def _places(
+    dimensions: Sequence[Dimension], settings: TuneSettings, seed: int
+) -> Iterator[tuple[int, int, tuple[float, ...]]]:
+    if not dimensions:
+        return
+    spaces = [dimension.space for dimension in dimensions]
+    for study in range(1, settings.studies + 1):
+        for number, row in enumerate(settings.search.points(spaces, settings.budget, seed, study), 1):
+            yield study, number, tuple(row)
+
+
+def _settings(given: Mapping[str, Assignment], evaluator: Evaluator) -> TuneSettings | None:
+    values = {each.name: evaluator.argument(each, given[each.name].given) for each in TUNE if each.name in given}
+    if any(isinstance(value, Unknown) for value in values.values()):
+        return None
+    # TUNE is derived from the constructor's declaration, and the arguments have been checked against it.
+    return TuneSettings(**values)  # type: ignore[arg-type]
+
+
+def _is_setting(setting: Assignment, evaluator: Evaluator) -> bool:
+    return setting.text in SETTINGS or setting.text in evaluator.lets
+
+
+def _unknown(setting: Assignment, lanes: Mapping[str, object], findings: Findings, recovery: Recovery) -> None:
+    word = setting.text
+    others = other_names({argument.name: argument.also for argument in TUNE})
+    near = findings.nearest(word, [*(argument.name for argument in TUNE), *SETTINGS], others)
+    if recovery.excuses(word, near):
+        return
+    help = f"it has {', '.join(f'`{argument.name}`' for argument in TUNE)}, and settings with their spaces"
+    if TRAIN.get(word) is not None:
+        help, near = f"`{word}` belongs in `train`: `train.{word} = …`", None
+    findings.error(
+        "NN201", f"`tune` has no setting `{word}`", setting.span, **respelt(setting.span, near, others, help)
+    )
+
+
+def _space(setting: Assignment, chosen: bool, evaluator: Evaluator) -> tuple[Space, dict[str, tree.Expression]] | None:
+    """Return the space of a setting and, for a list, its items by their texts; None if it is wrong."""
+    findings, expression = evaluator.findings, setting.given.value
+    while isinstance(expression, tree.Group):
+        expression = expression.inner
+    if (
+        isinstance(expression, tree.Call)
+        and expression.callee.text == Choice.spec_name
+        and len(expression.arguments) == 1
+    ):
+        expression = expression.arguments[0].value
+    if why := _not_searched(setting.text):
+        findings.error("NN203", f"`tune` cannot choose `{setting.text}`: {why}", setting.span)
+        return None
+    items = items_of(expression, evaluator)
+    if isinstance(items, Unknown):
+        return None
+    if items is None:
+        value = evaluator.argument(replace(SPACE, name=setting.text), setting.given)
+        return (value, {}) if isinstance(value, Space) else None
+    found: dict[str, tree.Expression] = {}
+    for number, item in enumerate(items):
+        text = str(number) if chosen else text_of(item)
+        if text in found:
+            note = Note(found[text].span, "first given here")
+            findings.error("NN204", f"`{text}` is given twice", item.span, notes=(note,))
+            return None
+        found[text] = item
+    if len(found) < 2 and not chosen:
+        help = "without a choice, set it outside `tune`"
+        findings.error("NN302", "a space needs at least two values", expression.span, help=help)
+        return None
+    return Choice(tuple(found)), found
+
+
+def _is_fixed(setting: Assignment, flags: Sequence[Assignment]) -> bool:
+    """Whether a flag sets a setting, or the part of which it is an argument."""
+    return any(flag.text in wholes(setting.text) for flag in flags)
+
+
+def _not_searched(setting: str) -> str:
+    """Return why a setting cannot be searched for; "" if it can."""
+    if setting == "seed":
+        return "the best seed is the luckiest"
+    if setting.split(".")[0] == "data" or setting in ("train.validation", "train.repeats", "train.stratify"):
+        return "figures of different samples cannot be compared"
+    return ""
+
+
+def _all_used(
+    dimensions: Sequence[Dimension],
+    mine: Mapping[str, Sequence[Dimension]],
+    flags: Mapping[str, Sequence[Assignment]],
+    findings: Findings,
+) -> bool:
+    good = True
+    for each in dimensions:
+        if not any(each in own for own in mine.values()) and not any(
+            _is_fixed(each.setting, f) for f in flags.values()
+        ):
+            good = False
+            message = f"`{each.setting.text}` has no effect: every lane has its own space"
+            findings.error("NN203", message, each.setting.span, help="remove it, or remove one of those")
+    return good
+
+
+def as_trial(experiment: Experiment, trial: Trial) -> Experiment:
+    """Return a lane as a trial: trained once, without a look at the test data, and with a seed that no lane of the race
+    has, so that its settings are not judged by the luck that they were chosen for."""
+    seed = experiment.seed + experiment.train.repeats + trial.study - 1
+    data = tuple(replace(choice, facts=replace(choice.facts, test=0)) for choice in experiment.data)
+    return replace(experiment, seed=seed, data=data, train=replace(experiment.train, repeats=1), trial=trial)
+
+
+def can_choose(search: Search, runs: Sequence[Run], half: bool, findings: Findings, recovery: Recovery) -> bool:
+    """Report a search for nothing, unless the spec is `half` of one, and a figure that cannot decide: one of the test
+    data, or one that a lane does not measure. Return whether there is none."""
+    if not search.has_spaces and not half:
+        help = "for example, `optimizer.lr = loguniform(1e-4, 1)`"
+        findings.error("NN205", "`tune` needs a setting to search for", search.span, help=help)
+        return False
+    figure, span = search.settings.by, search.spans.get("by", search.span)
+    if figure.startswith("test_"):
+        message = f"`tune` cannot choose settings by `{figure}`: its test results would be too optimistic"
+        instead = figure.removeprefix("test_")
+        help = f"hold out samples, and choose by `val_{instead}`"
+        findings.error("NN608", message, span, help=help)
+        return False
+    for run in runs:
+        experiment: Experiment | None = run.experiment
+        why = experiment is not None and why_unmeasured(figure, experiment)
+        if why:
+            reason, help = why
+            if not (reason and recovery.doubts("train", "validation")):
+                other = ", or choose by the training loss: `tune.by = loss`" if reason else ""
+                findings.error("NN602", f"`{figure}` is not measured{reason}", span, help=f"{help}{other}")
+            return False
+    return True

@@ -1,0 +1,259 @@
+"""The result of a search: every trial, and the settings that each study chose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nnspec.checker.program import Experiment, Program, Trial, Tuning
+from nnspec.engine.metrics.contract import higher_is_better
+from nnspec.engine.part import PARTS
+from nnspec.engine.spaces import Space
+from nnspec.errors import NnspecError
+from nnspec.results.lane import LaneResult
+from nnspec.text import finite
+
+__all__ = ["Study", "TrialResult", "Tuned", "TuningError", "tuned_by"]
+
+
+class TuningError(NnspecError):
+    """A search that found no settings. The message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A trial: one training with settings from the spaces of its lane."""
+
+    name: str
+    """The name of the lane that it is in the run of the trials: `SGD,trial=7`."""
+    lane: str
+    study: int
+    number: int
+    """Its number in its study, from 1."""
+    settings: Mapping[str, Any]
+    """Setting -> value."""
+    places: Mapping[str, float]
+    """Setting -> where its value lies in its space, in [0, 1)."""
+    figure: float
+    """The deciding figure at the end; NaN if it has none."""
+    status: str
+    """`done`, `diverged`, `failed` or `interrupted`."""
+    epochs: float
+    steps: int
+    """Steps of the optimizer that were taken."""
+    evaluations: float
+    """Gradients that were computed, each on one batch."""
+    seconds: float
+    to_target: int | None = None
+    """Steps until the deciding figure first reached the target; None if it never did, or if there is no target."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it can win: it neither diverged nor failed, and its figure is a number."""
+        return self.status == "done" and math.isfinite(self.figure)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The trials of one lane in one study, in the order of their numbers."""
+
+    lane: str
+    number: int
+    trials: tuple[TrialResult, ...]
+    chosen: TrialResult | None
+    """The trial whose settings race: the best one, and of equal ones the first. None if none of them counts."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The result of a search. Every lane has had the same number of trials, unless its spaces have fewer settings."""
+
+    by: str
+    """The figure that decided."""
+    target: float | None
+    budget: int
+    search: str
+    """The rule by which trials were placed, in spec syntax."""
+    spaces: Mapping[str, Mapping[str, Space]]
+    """Lane -> setting -> space."""
+    studies: tuple[Study, ...]
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the trial with the lowest figure is the best."""
+        return not higher_is_better(self.by)
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """The lanes that were tuned."""
+        return tuple(dict.fromkeys(study.lane for study in self.studies))
+
+    def of(self, lane: str) -> tuple[Study, ...]:
+        """Return the studies of a lane."""
+        return tuple(study for study in self.studies if study.lane == lane)
+
+    @property
+    def trials(self) -> tuple[TrialResult, ...]:
+        """All trials."""
+        return tuple(trial for study in self.studies for trial in study.trials)
+
+    @property
+    def hopeless(self) -> tuple[Study, ...]:
+        """The studies without a trial that counts."""
+        return tuple(study for study in self.studies if study.chosen is None)
+
+    def flags(self) -> list[str]:
+        """Return the chosen settings as arguments of `--set`, with which the lanes race. Raises ValueError for a study
+        that chose none."""
+        several = len({study.number for study in self.studies}) > 1
+        alone = self.lanes == ("run",)
+        found = ["tune.chosen=true"] if several else []
+        for lane in self.lanes:
+            chosen = [study.chosen for study in self.of(lane)]
+            for setting in self.spaces[lane]:
+                name = setting if alone else f"{lane}.{setting}"
+                values = [_written(trial.settings[setting]) for trial in chosen if trial is not None]
+                if len(values) < len(chosen):
+                    raise ValueError(f"no trial of {lane} counts")
+                found.append(f"tune.{name}=[{', '.join(values)}]" if several else f"{name}={values[0]}")
+        return found
+
+    def record(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "by": self.by,
+            "target": self.target,
+            "budget": self.budget,
+            "search": self.search,
+            "spaces": {
+                lane: {setting: {"part": space.spec_name, **space.arguments()} for setting, space in own.items()}
+                for lane, own in self.spaces.items()
+            },
+            "studies": [
+                {
+                    "lane": study.lane,
+                    "study": study.number,
+                    "chosen": study.chosen.number if study.chosen is not None else None,
+                    "trials": [{**asdict(trial), "figure": finite(trial.figure)} for trial in study.trials],
+                }
+                for study in self.studies
+            ],
+        }
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Tuned:
+        """Read what `record` returns. Raises TypeError, ValueError or LookupError for anything else."""
+        studies = []
+        for study in record["studies"]:
+            trials = tuple(_trial(each) for each in study["trials"])
+            chosen = study["chosen"]
+            winner = None if chosen is None else {trial.number: trial for trial in trials}[chosen]
+            studies.append(Study(str(study["lane"]), int(study["study"]), trials, winner))
+        target = record["target"]
+        return cls(
+            by=str(record["by"]),
+            target=None if target is None else float(target),
+            budget=int(record["budget"]),
+            search=str(record["search"]),
+            spaces={
+                str(lane): {str(setting): _space(each) for setting, each in own.items()}
+                for lane, own in record["spaces"].items()
+            },
+            studies=tuple(studies),
+        )
+
+
+def _space(record: Mapping[str, Any]) -> Space:
+    part = PARTS["space"][record["part"]]
+    return part(**{name: tuple(v) if isinstance(v, list) else v for name, v in record.items() if name != "part"})  # type: ignore[return-value]
+
+
+def _trial(record: Mapping[str, Any]) -> TrialResult:
+    figure, reached = record["figure"], record["to_target"]
+    return TrialResult(
+        name=str(record["name"]),
+        lane=str(record["lane"]),
+        study=int(record["study"]),
+        number=int(record["number"]),
+        settings={str(setting): _plain(value) for setting, value in record["settings"].items()},
+        places={str(setting): float(place) for setting, place in record["places"].items()},
+        figure=math.nan if figure is None else float(figure),
+        status=str(record["status"]),
+        epochs=float(record["epochs"]),
+        steps=int(record["steps"]),
+        evaluations=float(record["evaluations"]),
+        seconds=float(record["seconds"]),
+        to_target=None if reached is None else int(reached),
+    )
+
+
+def _written(value: Any) -> str:
+    """Return a value as an expression that reproduces it."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"{value!r} is not a value of a setting")
+
+
+def tuned_by(tuning: Tuning, program: Program, lanes: Mapping[str, LaneResult]) -> Tuned:
+    """Return the result of a search from its trials, which are the lanes of `program`."""
+    settings = tuning.settings
+    by, lower = str(settings.by), not higher_is_better(settings.by)
+    found: dict[tuple[str, int], list[TrialResult]] = {}
+    for experiment in program.lanes:
+        trial, lane = experiment.trial, lanes.get(experiment.name)
+        if trial is not None and lane is not None:
+            result = _result(experiment, trial, lane, by, settings.target, lower)
+            found.setdefault((experiment.lane, trial.study), []).append(result)
+    studies = tuple(
+        Study(lane, study, tuple(trials), _best(trials, lower)) for (lane, study), trials in _by_lane(found)
+    )
+    return Tuned(by, settings.target, settings.budget, str(settings.search), tuning.spaces, studies)
+
+
+def _by_lane(
+    found: Mapping[tuple[str, int], list[TrialResult]],
+) -> Iterator[tuple[tuple[str, int], list[TrialResult]]]:
+    """Yield the trials of each study: lanes in their order, and the studies of each by number."""
+    order = {lane: place for place, lane in enumerate(dict.fromkeys(lane for lane, _ in found))}
+    yield from sorted(found.items(), key=lambda item: (order[item[0][0]], item[0][1]))
+
+
+def _best(trials: Sequence[TrialResult], lower: bool) -> TrialResult | None:
+    good = [trial for trial in trials if trial.counts]
+    return min(good, key=lambda trial: trial.figure if lower else -trial.figure, default=None)
+
+
+def _result(
+    experiment: Experiment, trial: Trial, lane: LaneResult, by: str, target: float | None, lower: bool
+) -> TrialResult:
+    length, done = experiment.length, len(lane.records)
+    steps = length.steps_at(done)
+    curve = lane.curve(by) if by in lane.figures else []
+    reached = (
+        next((n for n, value in enumerate(curve, 1) if (value <= target if lower else value >= target)), None)
+        if target is not None
+        else None
+    )
+    return TrialResult(
+        name=experiment.name,
+        lane=experiment.lane,
+        study=trial.study,
+        number=trial.number,
+        settings=trial.settings,
+        places=trial.places,
+        figure=lane.final(by) if by in lane.figures else math.nan,
+        status=lane.status,
+        epochs=length.epochs_at(done),
+        steps=steps,
+        evaluations=sum(lane.evaluations) if lane.evaluations else float(steps * experiment.train.accumulate),
+        seconds=lane.seconds,
+        to_target=None if reached is None else length.steps_at(reached),
+    )

@@ -1,0 +1,193 @@
+"""`tune` in the language: what is searched for, where, and every way it can be wrong."""
+
+from __future__ import annotations
+
+import pytest
+from findings import base, diagnose, find, program
+
+from nnspec.checker import check
+from nnspec.checker.program import Program, Tuning
+from nnspec.diagnostics import Source
+
+VALIDATED = "train.validation = 0.2\n"
+RACE = "race { SGD; Adam(lr=0.05) }\n"
+
+
+def tuned(more: str, *flags: str, race: str = RACE + VALIDATED) -> Program:
+    return program(base(more=f"{race}{more}\n"), *flags)
+
+
+def tuning(more: str, *flags: str, race: str = RACE + VALIDATED) -> Tuning:
+    found = tuned(more, *flags, race=race).tuning
+    assert found is not None
+    return found
+
+
+def test_every_lane_has_the_same_number_of_trials() -> None:
+    found = tuning(
+        "tune { budget = 3; SGD { optimizer.lr = loguniform(0.01, 1) }; Adam.optimizer.lr = uniform(0.1, 1) }"
+    )
+    assert {lane: [trial.number for trial in own] for lane, own in found.trials.items()} == {
+        "SGD": [1, 2, 3],
+        "Adam": [1, 2, 3],
+    }
+    assert str(found.spaces["SGD"]["optimizer.lr"]) == "loguniform(0.01, 1)"
+    assert all(0.01 <= trial.settings["optimizer.lr"] <= 1 for trial in found.trials["SGD"])
+
+
+def test_a_space_without_a_lane_is_for_all_and_a_lane_may_have_its_own() -> None:
+    found = tuning("tune { optimizer.lr = loguniform(0.01, 1); Adam { optimizer.lr = loguniform(0.001, 0.1) } }")
+    assert {lane: str(own["optimizer.lr"]) for lane, own in found.spaces.items()} == {
+        "SGD": "loguniform(0.01, 1)",
+        "Adam": "loguniform(0.001, 0.1)",
+    }
+
+
+def test_a_lane_without_spaces_is_not_searched_and_races_as_written() -> None:
+    found = tuned("tune { SGD.optimizer.lr = loguniform(0.01, 1) }")
+    assert found.tuning is not None
+    assert [*found.tuning.trials] == ["SGD"]
+    assert found.lanes[1].optimizer.values()["lr"] == 0.05
+
+
+def test_before_the_search_a_lane_is_in_the_middle_of_its_spaces() -> None:
+    found = tuned("tune { SGD.optimizer.lr = loguniform(0.01, 1) }")
+    assert found.lanes[0].optimizer.values()["lr"] == pytest.approx(0.1)
+
+
+def test_trials_alone_are_lanes_with_a_seed_that_no_lane_of_the_race_has() -> None:
+    race = f"{RACE}{VALIDATED}train.repeats = 3\nseed = 5\n"
+    found = tuned("tune { race = false; budget = 2; studies = 2; optimizer.lr = [0.1, 0.2, 0.3] }", race=race)
+    assert [(lane.name, lane.seed) for lane in found.lanes][:5] == [
+        ("SGD,study=1,trial=1", 8),
+        ("SGD,study=1,trial=2", 8),
+        ("SGD,study=2,trial=1", 9),
+        ("SGD,study=2,trial=2", 9),
+        ("Adam,study=1,trial=1", 8),
+    ]
+    assert {lane.train.repeats for lane in found.lanes} == {1}
+    assert {lane.facts.test for lane in found.lanes} == {0}
+
+
+def test_lists_are_choices_of_any_values() -> None:
+    found = tuning(
+        "tune { budget = 9; optimizer = [SGD(lr=0.1), Momentum(lr=0.1)]; train.batch = [8, 16] }", race=VALIDATED
+    )
+    assert {(t.settings["optimizer"], t.settings["train.batch"]) for t in found.trials["run"]} == {
+        (optimizer, batch) for optimizer in ("SGD(lr=0.1)", "Momentum(lr=0.1)") for batch in (8, 16)
+    }
+
+
+def test_a_let_can_be_searched_for() -> None:
+    text = "let width = 4\ntrain.validation = 0.2\ntune { budget = 2; width = integers(2, 9) }"
+    found = program(base("Linear(16)", "Linear(width)", more=text)).tuning
+    assert found is not None
+    assert all(2 <= trial.settings["width"] <= 9 for trial in found.trials["run"])
+
+
+def test_flags_set_the_search_and_fix_settings() -> None:
+    spaces = "SGD.optimizer.lr = loguniform(0.01, 1); Adam { optimizer.lr = [0.1, 0.2]; optimizer.eps = [1e-8, 1e-4] }"
+    found = tuned(f"tune {{ {spaces} }}", "tune.budget=2", "Adam.optimizer.lr=0.3", "SGD.optimizer.lr=0.7")
+    assert found.tuning is not None
+    assert {lane: [*own] for lane, own in found.tuning.spaces.items()} == {"Adam": ["optimizer.eps"]}
+    assert len(found.tuning.trials["Adam"]) == 2
+    assert [lane.optimizer.values()["lr"] for lane in found.lanes] == [0.7, 0.3]
+
+
+def test_with_every_setting_fixed_there_is_no_search() -> None:
+    assert tuned("tune { SGD.optimizer.lr = loguniform(0.01, 1) }", "SGD.optimizer.lr=0.7").tuning is None
+
+
+def test_what_studies_chose_is_raced_study_by_study() -> None:
+    flags = (
+        "tune.chosen=true",
+        "tune.studies=2",
+        "tune.SGD.optimizer.lr=[0.1, 0.1]",
+        "tune.Adam.optimizer.lr=[0.2, 0.3]",
+    )
+    found = tuned("tune { optimizer.lr = loguniform(0.01, 1) }\nexpect { Adam.loss < SGD.loss }", *flags)
+    assert found.tuning is None
+    assert [(lane.name, lane.optimizer.values()["lr"]) for lane in found.lanes] == [
+        ("SGD,study=1", 0.1),
+        ("SGD,study=2", 0.1),
+        ("Adam,study=1", 0.2),
+        ("Adam,study=2", 0.3),
+    ]
+    assert [{figure.lane for figure in case.figures()} for case in found.expectations[0].cases] == [
+        {"SGD,study=1", "Adam,study=1"},
+        {"SGD,study=2", "Adam,study=2"},
+    ]
+
+
+def test_sections_of_imports_are_merged(tmp_path: object) -> None:
+    found = tuning("tune { optimizer.lr = loguniform(0.01, 1) }\ntune.budget = 7\ntune.by = loss")
+    assert (found.settings.budget, found.settings.by) == (7, "loss")
+
+
+LR = "optimizer.lr = loguniform(0.01, 1)"
+WRONG = {
+    "a test figure": (f"tune {{ {LR}; by = test_loss }}", "NN608", "test_loss"),
+    "no metric": (f"tune {{ {LR}; by = val_f1 }}", "NN602", "val_f1"),
+    "no figure": (f"tune {{ {LR}; by = val_acc }}", "NN201", "val_acc"),
+    "no space": ("tune { budget = 3 }", "NN205", "tune"),
+    "a value": ("tune { optimizer.lr = 0.1 }", "NN301", "0.1"),
+    "one value": ("tune { optimizer.lr = [0.1] }", "NN302", "[0.1]"),
+    "an equal value": ("tune { optimizer.lr = [0.1, 0.1] }", "NN204", "0.1"),
+    "out of range": ("tune { optimizer.lr = uniform(-3, 1) }", "NN302", "uniform(-3, 1)"),
+    "twice": (f"tune {{ {LR}; {LR} }}", "NN204", "optimizer.lr"),
+    "misspelt": (f"tune {{ {LR}; bugdet = 3 }}", "NN201", "bugdet"),
+    "of train": (f"tune {{ {LR}; batch = [8, 16] }}", "NN201", "batch"),
+    "no lane": (f"tune {{ Adamm.{LR} }}", "NN201", "Adamm.optimizer.lr"),
+    "no argument": ("tune { optimizer.momentun = uniform(0.1, 0.9) }", "NN202", "optimizer.momentun"),
+    "a seed": ("tune { seed = [1, 2] }", "NN203", "seed"),
+    "data": ("tune { data.train = [20, 40] }", "NN203", "data.train"),
+    "a sweep": (f"tune {{ {LR} }}\nsweep {{ train.batch = [8, 16] }}", "NN607", "tune"),
+    "no budget": (f"tune {{ {LR}; budget = 0 }}", "NN302", "0"),
+    "too many": (f"tune {{ {LR}; budget = 600 }}", "NN603", "600"),
+    "no effect": (f"tune {{ {LR}; SGD.{LR}; Adam.{LR} }}", "NN203", "optimizer.lr"),
+    "a statement": ("tune { loss < 3 }", "NN203", "loss < 3"),
+    "a name": (f"tune it {{ {LR} }}", "NN203", "it"),
+}
+
+
+@pytest.mark.parametrize(("more", "code", "at"), WRONG.values(), ids=WRONG.keys())
+def test_mistakes_are_reported_where_they_are(more: str, code: str, at: str) -> None:
+    assert (code, at) in find(base(more=f"{RACE}{VALIDATED}{more}\n"))
+
+
+def test_a_wrong_value_is_reported_once() -> None:
+    (found,) = diagnose(base(more=f"{RACE}{VALIDATED}tune {{ optimizer.lr = uniform(-3, 1) }}\n"))
+    assert found.message.startswith("`lr` must be greater than 0")
+
+
+def test_a_search_needs_validation_samples() -> None:
+    (found,) = diagnose(base(more=f"{RACE}tune {{ {LR} }}\n"))
+    assert (found.code, found.span.text) == ("NN602", "tune")
+    assert "tune.by = loss" in found.help
+    assert not diagnose(base(more=f"{RACE}tune {{ {LR}; by = loss }}\n"))
+
+
+PROBLEM = f"""\
+data = Digits(train=50)
+model {{ Linear(10) }}
+loss = CrossEntropy
+{VALIDATED}
+tune {{ by = val_loss; target = 0.5 }}
+"""
+CONTESTANTS = f"race {{ SGD; Adam }}\ntune {{ {LR} }}\n"
+
+
+def _found(text: str) -> list[tuple[str, str]]:
+    checked = check(Source("x.nn", text))
+    assert checked.program is None
+    return [(d.code, d.span.text) for d in checked.diagnostics]
+
+
+def test_the_halves_of_a_bench_have_no_findings() -> None:
+    assert _found(PROBLEM) == [] == _found(CONTESTANTS)
+
+
+def test_mistakes_in_a_half_of_a_bench_are_found() -> None:
+    assert _found(PROBLEM.replace("Linear(10)", "Linear(0)")) == [("NN302", "0")]
+    assert _found(CONTESTANTS.replace("SGD", "SGDD")) == [("NN201", "SGDD")]
+    assert _found(CONTESTANTS.replace("0.01", "-1")) == [("NN302", "-1")]

@@ -1,0 +1,261 @@
+"""Runs of specs with `tune`: the trials, the choice, and the race; resumed, verified, and in processes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_spec import spec
+
+import nnspec
+from nnspec.api import Spec
+from nnspec.results.run import RunResult
+from nnspec.results.tuning import Tuned, TuningError
+
+TUNE = "tune { budget = 4; optimizer.lr = loguniform(1e-3, 1); Adam.optimizer.lr = loguniform(1e-5, 0.1) }"
+TRAIN = "epochs = 2; batch = 16; validation = 0.2; repeats = 2"
+
+
+def text(tune: str = TUNE, *, race: str = "SGD; Adam", train: str = TRAIN, expect: str = "") -> Spec:
+    return Spec.parse(spec(race=race, train=train, expect=expect, more=tune))
+
+
+def run(tune: str = TUNE, *, settings: dict[str, Any] | None = None, **options: Any) -> RunResult:
+    return nnspec.run(text(tune), set=settings, offline=True, **options)
+
+
+def figures(result: RunResult) -> dict[str, list[float]]:
+    return {name: lane.curve("loss") + lane.curve("test_loss") for name, lane in result.lanes.items()}
+
+
+@pytest.fixture(scope="module")
+def tuned() -> RunResult:
+    return run()
+
+
+def test_each_lane_races_with_its_best_trial(tuned: RunResult) -> None:
+    assert tuned.tuned is not None
+    assert tuned.trials is not None
+    for lane in ("SGD", "Adam"):
+        (study,) = tuned.tuned.of(lane)
+        assert [trial.number for trial in study.trials] == [1, 2, 3, 4]
+        assert study.chosen is not None
+        assert study.chosen.figure == min(trial.figure for trial in study.trials)
+        assert study.chosen.figure == tuned.trials[study.chosen.name].final("val_loss")
+        rate = study.chosen.settings["optimizer.lr"]
+        assert f"lr={rate!r}" in tuned[lane].optimizer
+
+
+def test_the_race_is_what_the_chosen_settings_train_without_a_search(tuned: RunResult) -> None:
+    assert tuned.tuned is not None
+    settings = dict(flag.split("=") for flag in tuned.tuned.flags())
+    plain = nnspec.run(text(""), set={name: float(value) for name, value in settings.items()}, offline=True)
+    assert figures(plain) == figures(tuned)
+
+
+def test_trials_are_trained_once_on_other_seeds_and_see_no_test_data(tuned: RunResult) -> None:
+    assert tuned.trials is not None
+    assert {one.seed for lane in tuned.lanes.values() for one in lane.repeats} == {0, 1}
+    assert {lane.seed for lane in tuned.trials.lanes.values()} == {2}
+    assert not any(figure.startswith("test_") for lane in tuned.trials.lanes.values() for figure in lane.figures)
+
+
+def test_expectations_are_those_of_the_race() -> None:
+    found = nnspec.run(text(expect="SGD.test_loss < 1000 and Adam.loss > 0"), offline=True)
+    assert [verdict.held for verdict in found.verdicts] == [True]
+    assert found.trials is not None
+    assert not found.trials.verdicts
+
+
+@pytest.mark.parametrize("options", [{"stack": False}, {"jobs": 2}], ids=["apart", "processes"])
+def test_the_same_bits_however_trials_are_trained(tuned: RunResult, options: dict[str, Any]) -> None:
+    again = run(**options)
+    assert again.tuned is not None
+    assert tuned.tuned is not None
+    assert again.tuned.flags() == tuned.tuned.flags()
+    assert figures(again) == figures(tuned)
+
+
+def test_higher_is_better_for_an_accuracy() -> None:
+    found = run(TUNE.replace("budget = 4", "budget = 4; by = val_accuracy")).tuned
+    assert found is not None
+    assert not found.lower_is_better
+    for study in found.studies:
+        assert study.chosen is not None
+        assert study.chosen.figure == max(trial.figure for trial in study.trials)
+
+
+def test_a_diverged_trial_counts_as_a_trial_and_does_not_win() -> None:
+    found = run("tune { budget = 2; optimizer.lr = [1e30, 0.1] }").tuned
+    assert found is not None
+    for study in found.studies:
+        assert sorted(trial.status for trial in study.trials) == ["diverged", "done"]
+        assert study.chosen is not None
+        assert study.chosen.settings["optimizer.lr"] == 0.1
+
+
+def test_without_a_trial_that_counts_there_is_no_race(tmp_path: Path) -> None:
+    with pytest.raises(TuningError, match="none of the 2 trials of SGD ended with a finite val_loss"):
+        run("tune { budget = 2; optimizer.lr = [1e30, 2e30] }", out=tmp_path / "run")
+    assert (tmp_path / "run" / "trials" / "summary.json").exists()
+
+
+def test_the_steps_to_a_target_are_counted() -> None:
+    found = run(TUNE.replace("budget = 4", "budget = 4; target = 2.25")).tuned
+    assert found is not None
+    for trial in found.trials:
+        assert trial.steps == trial.evaluations == 6
+        assert trial.to_target in ((3, 6) if trial.figure <= 2.25 else (None, 3))
+    assert {trial.to_target is None for trial in found.trials} == {True, False}
+
+
+def test_every_study_chooses_and_races() -> None:
+    found = run(TUNE.replace("budget = 4", "budget = 2; studies = 2"))
+    assert [*found.lanes] == ["SGD,study=1", "SGD,study=2", "Adam,study=1", "Adam,study=2"]
+    assert found.tuned is not None
+    for lane in ("SGD", "Adam"):
+        first, second = found.tuned.of(lane)
+        assert first.chosen is not None
+        assert second.chosen is not None
+        assert f"lr={first.chosen.settings['optimizer.lr']!r}" in found[f"{lane},study=1"].optimizer
+        assert f"lr={second.chosen.settings['optimizer.lr']!r}" in found[f"{lane},study=2"].optimizer
+        assert {trial.places["optimizer.lr"] for trial in first.trials}.isdisjoint(
+            trial.places["optimizer.lr"] for trial in second.trials
+        )
+
+
+def test_a_spec_without_a_race_is_tuned_too() -> None:
+    alone = Spec.parse(spec(train=TRAIN, more="tune { budget = 3; optimizer.lr = loguniform(1e-3, 1) }"))
+    found = nnspec.run(alone, offline=True)
+    assert [*found.lanes] == ["run"]
+    assert found.tuned is not None
+    assert found.tuned.flags()[0].startswith("optimizer.lr=")
+
+
+def test_only_the_trials_on_request() -> None:
+    found = run(settings={"tune.race": False})
+    assert len(found.lanes) == 8
+    assert found.tuned is not None
+    assert found.trials is None
+
+
+def test_data_from_python_is_that_of_trials_and_race() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 5)), rng.integers(0, 3, 60)
+    given = Spec.parse(
+        spec("Linear(3)", data="Given()", race="SGD", train=TRAIN, more="tune { optimizer.lr = [0.1, 0.2] }")
+    )
+    found = nnspec.run(given, data=(x, y))
+    assert found.tuned is not None
+    assert len(found.tuned.trials) == 2
+
+
+# On disk
+
+
+def test_the_record_has_every_trial_and_reads_back(tmp_path: Path, tuned: RunResult) -> None:
+    found = run(out=tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert Tuned.of_record(summary["tuned"]) == found.tuned
+    assert (
+        json.loads((tmp_path / "run" / "run.json").read_text())["set"] == found.tuned.flags() if found.tuned else None
+    )
+    assert not [*(tmp_path / "run" / "trials").rglob("*.npz")]
+    saved = nnspec.runs.open_run(tmp_path / "run")
+    assert saved.trials is not None
+    assert len(saved.trials.lanes) == 8
+    assert saved.trials.history["SGD,trial=1"]["val_loss"]
+
+
+def test_a_tuned_run_is_verified_with_its_search(tmp_path: Path) -> None:
+    run(out=tmp_path / "run")
+    found = nnspec.runs.verify(tmp_path / "run")
+    assert found.same
+    assert len(found.matches) == 8 + 4
+
+
+def test_another_choice_is_not_verified(tmp_path: Path) -> None:
+    run(out=tmp_path / "run")
+    path = tmp_path / "run" / "trials" / "summary.json"
+    summary = json.loads(path.read_text())
+    study = summary["tuned"]["studies"][0]
+    study["chosen"] = next(each["number"] for each in study["trials"] if each["number"] != study["chosen"])
+    path.write_text(json.dumps(summary))
+    found = nnspec.runs.verify(tmp_path / "run")
+    assert not found.same
+    assert "has other settings than the search chooses" in found.spoilt[0]
+
+
+def test_without_its_trials_a_run_is_not_verified(tmp_path: Path) -> None:
+    run(out=tmp_path / "run")
+    (tmp_path / "run" / "trials" / "run.json").unlink()
+    found = nnspec.runs.verify(tmp_path / "run")
+    assert not found.same
+    assert "no folder trials" in found.spoilt[0]
+
+
+@pytest.mark.parametrize("after", [5, 20])
+def test_an_interrupted_run_is_resumed_with_the_same_bits(tmp_path: Path, tuned: RunResult, after: int) -> None:
+    calls = 0
+
+    def interrupt(lane: str, epoch: int, figures: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == after:
+            raise KeyboardInterrupt
+
+    stopped = run(out=tmp_path / "run", on_epoch=interrupt, checkpoint=0)
+    assert stopped.interrupted
+    assert stopped.exit_code == 130
+    resumed = run(out=tmp_path / "run", resume=True)
+    assert figures(resumed) == figures(tuned)
+    assert resumed.tuned is not None
+    assert tuned.tuned is not None
+    assert resumed.tuned.flags() == tuned.tuned.flags()
+    assert (resumed.trials is None) == (after > 16)  # a finished search is not repeated
+
+
+def test_a_run_can_be_replaced_by_a_tuned_one_and_back(tmp_path: Path, tuned: RunResult) -> None:
+    out = tmp_path / "run"
+    nnspec.run(text(""), out=out, offline=True)
+    assert figures(run(out=out, force=True)) == figures(tuned)
+    nnspec.run(text(""), out=out, force=True, offline=True)
+    assert not (out / "trials").exists()
+
+
+def test_a_link_for_the_trials_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run" / "trials").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(nnspec.OutputError, match="symbolic link"):
+        run(out=tmp_path / "run", force=True)
+    assert not [*(tmp_path / "elsewhere").iterdir()]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tuned: tuned.pop("by"),
+        lambda tuned: tuned["studies"][0].update(chosen=99),
+        lambda tuned: tuned["studies"][0]["trials"][0].update(settings={"optimizer.lr": {}}),
+        lambda tuned: tuned["spaces"]["SGD"]["optimizer.lr"].update(part="eval"),
+        lambda tuned: tuned["spaces"]["SGD"]["optimizer.lr"].update(low=-1),
+    ],
+)
+def test_a_damaged_record_is_refused(tmp_path: Path, damage: Any) -> None:
+    run(out=tmp_path / "run")
+    path = tmp_path / "run" / "trials" / "summary.json"
+    summary = json.loads(path.read_text())
+    damage(summary["tuned"])
+    path.write_text(json.dumps(summary))
+    with pytest.raises(nnspec.RunError, match="damaged"):
+        run(out=tmp_path / "run", resume=True)
+
+
+def test_the_landscape_of_a_tuned_spec_is_that_of_its_race() -> None:
+    found = nnspec.landscape(text(train="epochs = 2; batch = 16; validation = 0.2"), grid=5, offline=True)
+    assert [*found.lanes] == ["SGD", "Adam"]
+    assert all(len(path.points) == 3 for path in found.lanes.values())
