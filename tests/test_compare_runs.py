@@ -7,6 +7,7 @@ import math
 import statistics
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_spec import command, spec
 
@@ -33,17 +34,29 @@ def test_welchs_test_is_that_of_the_textbook() -> None:
     mpmath = pytest.importorskip("mpmath", reason="the reference takes mpmath")
     a = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4]
     b = [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 20.5, 24.4]
-    for one, other in ((a, b), (a[:5], b), (b, a[:3])):
+    for one, other in ((a, b), (a[:6], b), (b, a[:7]), (a[:3], b[:3]), (a[:5], b), (b, a[:3])):
         found = welch(one, other)
         errors = [statistics.variance(values) / len(values) for values in (one, other)]
         t = (statistics.fmean(one) - statistics.fmean(other)) / math.sqrt(sum(errors))
         freedom = sum(errors) ** 2 / sum(e**2 / (len(v) - 1) for e, v in zip(errors, (one, other), strict=True))
+        if len(one) != len(other) and min(len(one), len(other)) < 6:
+            freedom = min(len(one), len(other)) - 1  # unlike the textbook: see below
         p = float(mpmath.betainc(freedom / 2, 0.5, 0, freedom / (freedom + t * t), regularized=True))
         assert found.p == pytest.approx(p, rel=1e-9)
         assert found.difference == pytest.approx(statistics.fmean(one) - statistics.fmean(other))
         assert (found.low < 0 < found.high) is (p > 0.05)
         assert found.n == min(len(one), len(other))
     assert round(welch(a, b).p, 3) == 0.021
+
+
+@pytest.mark.parametrize("sizes", [(2, 20), (2, 3), (20, 3), (5, 3)])
+@pytest.mark.parametrize("spread", [1.0, 3.0])
+def test_a_small_sample_beside_a_larger_one_raises_no_false_alarms(sizes: tuple[int, int], spread: float) -> None:
+    """With Welch's degrees of freedom, 12 % of equal samples of 2 and 20 values differ significantly."""
+    random = np.random.default_rng(0)
+    samples = [random.normal(size=(2000, sizes[0])).tolist(), (spread * random.normal(size=(2000, sizes[1]))).tolist()]
+    alarms = sum(welch(one, other).p < 0.05 for one, other in zip(*samples, strict=True))
+    assert alarms / 2000 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 2000)
 
 
 def test_lanes_of_one_run_are_compared_over_their_seeds(here: Path) -> None:

@@ -25,19 +25,12 @@ class Change:
     """The two-sided p-value. It is 1 if these figures cannot show a change, whatever they are."""
     level: float
     sizes: tuple[int, int]
-    """Number of old and of new figures, or twice the number of pairs."""
+    """Number of old and of new figures; of each, the number of pairs if `paired`."""
     not_finite: tuple[int, int]
     """How many of them are inf or NaN: trainings that diverged, or never reached what was measured."""
     deviation: float
     """The standard deviation over the seeds, or of the differences of the pairs; NaN if it cannot be estimated."""
     paired: bool
-    detectable: float
-    """The smallest difference that is found with a chance of `power` with as many seeds; NaN if it cannot be told."""
-    needed: int | None
-    """How many seeds, on both sides, find a difference as large as this one with a chance of `power`, if it is real.
-
-    None if it cannot be told (no difference, or no variation to judge it by), or if it takes more than 10,000.
-    """
     power: float
 
     @property
@@ -50,6 +43,29 @@ class Change:
         """Whether nothing changed at all: equal means, and the same share of figures that are not finite."""
         (old, new), (lost, newly_lost) = self.sizes, self.not_finite
         return lost * new == newly_lost * old and (self.difference == 0 or lost == old)
+
+    @property
+    def detectable(self) -> float:
+        """The smallest difference that as many figures show with a chance of `power`; NaN if they do not vary."""
+        if not self.deviation > 0:
+            return math.nan
+        shift = smallest_shift(_freedom(*self._finite, self.paired), self.level, self.power)
+        return shift * self.deviation * _unit(*self._finite, self.paired)
+
+    @property
+    def needed(self) -> int | None:
+        """How many seeds, on both sides, show a real difference as large as this one with a chance of `power`.
+
+        None if there is no difference, or no variation to judge it by, or if it takes more than 10,000.
+        """
+        if not self.deviation > 0:
+            return None
+        return seeds_needed(self.difference, self.deviation, paired=self.paired, level=self.level, power=self.power)
+
+    @property
+    def _finite(self) -> tuple[int, int]:
+        (old, new), (lost, newly_lost) = self.sizes, self.not_finite
+        return old - lost, new - newly_lost
 
 
 def change(old: Sequence[float], new: Sequence[float], *, level: float = LEVEL, power: float = POWER) -> Change:
@@ -68,18 +84,16 @@ def change(old: Sequence[float], new: Sequence[float], *, level: float = LEVEL, 
     sizes, lost = (len(old), len(new)), (len(old) - len(before), len(new) - len(after))
     m, n = len(before), len(after)
     difference = mean(after) - mean(before) if m and n else math.nan
-    freedom = m + n - 2
-    spread = _pooled(before, after) if m and n and freedom > 0 else math.nan
-    unit = math.sqrt(1 / m + 1 / n) if m and n else math.nan
+    spread = _pooled(before, after) if m and n and m + n > 2 else math.nan
     if not m or not n or (not varies([*before, *after])):
         p = 1.0
     elif spread > 0:
-        p = _two_sided(difference / (spread * unit), freedom)
+        p = _two_sided(difference / (spread * _unit(m, n, False)), m + n - 2)
     else:
         p = (2 if m == n else 1) / math.comb(m + n, n)
     if any(lost):
         p = min(1.0, 2 * min(p, fisher(lost[0], sizes[0], lost[1], sizes[1])))
-    return _changed(difference, spread, unit, freedom, p, level, power, sizes, lost, paired=False)
+    return _changed(difference, spread, p, level, power, sizes, lost, paired=False)
 
 
 def change_by_seed(
@@ -105,7 +119,7 @@ def change_by_seed(
         p = _two_sided(difference * math.sqrt(n) / spread, n - 1)
     else:
         p = 2 / 2**n if varies([difference, 0.0], scale) else 1.0
-    return _changed(difference, spread, 1 / math.sqrt(n), n - 1, p, level, power, (n, n), (0, 0), paired=True)
+    return _changed(difference, spread, p, level, power, (n, n), (0, 0), paired=True)
 
 
 def fisher(hits: int, of: int, other_hits: int, other_of: int) -> float:
@@ -122,8 +136,6 @@ def fisher(hits: int, of: int, other_hits: int, other_of: int) -> float:
 def _changed(
     difference: float,
     spread: float,
-    unit: float,
-    freedom: int,
     p: float,
     level: float,
     power: float,
@@ -132,22 +144,21 @@ def _changed(
     *,
     paired: bool,
 ) -> Change:
-    varied = spread > 0
-    half = t_quantile(1 - level / 2, freedom) * spread * unit if varied else math.nan
-    return Change(
-        difference,
-        difference - half,
-        difference + half,
-        p,
-        level,
-        sizes,
-        lost,
-        spread,
-        paired,
-        smallest_shift(freedom, level, power) * spread * unit if varied else math.nan,
-        seeds_needed(difference, spread, paired=paired, level=level, power=power) if varied else None,
-        power,
-    )
+    half = math.nan
+    if spread > 0:
+        m, n = sizes[0] - lost[0], sizes[1] - lost[1]
+        half = t_quantile(1 - level / 2, _freedom(m, n, paired)) * spread * _unit(m, n, paired)
+    return Change(difference, difference - half, difference + half, p, level, sizes, lost, spread, paired, power)
+
+
+def _freedom(m: int, n: int, paired: bool) -> int:
+    """The degrees of freedom of samples of these sizes, or of n pairs."""
+    return n - 1 if paired else m + n - 2
+
+
+def _unit(m: int, n: int, paired: bool) -> float:
+    """The standard error of the difference for a deviation of 1."""
+    return 1 / math.sqrt(n) if paired else math.sqrt(1 / m + 1 / n)
 
 
 def _pooled(before: Sequence[float], after: Sequence[float]) -> float:

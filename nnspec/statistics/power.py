@@ -10,9 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 from nnspec.engine._numpy import np
 from nnspec.statistics.significance import LEVEL, t_quantile
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["MOST_SEEDS", "POWER", "seeds_needed", "smallest_shift", "t_power"]
 
@@ -20,7 +25,8 @@ POWER = 0.8
 """The chance of finding a difference that is asked for unless another one is given, as is customary (Cohen, 1988)."""
 MOST_SEEDS = 10_000
 """If even this many seeds are too few, their number is not searched further."""
-_NODES = 128
+_NODES = 100
+_Z = NormalDist()
 _WIDTHS = 9.0
 """How many standard deviations of the sample deviation are integrated over, on either side."""
 
@@ -51,7 +57,7 @@ def smallest_shift(freedom: float, level: float = LEVEL, power: float = POWER) -
     low, high = 0.0, 1.0
     while t_power(high, freedom, level) < power:
         low, high = high, 2 * high
-    while high - low > 1e-9 * high:
+    while high - low > 1e-7 * high:
         middle = (low + high) / 2
         low, high = (middle, high) if t_power(middle, freedom, level) < power else (low, middle)
     return high
@@ -81,7 +87,8 @@ def seeds_needed(
         shift, freedom = _design(n, recorded, paired)
         return freedom > 0 and t_power(size * shift, freedom, level) >= power
 
-    return _first(enough, 2 if paired else 1)
+    least = _least(size, recorded, paired, level, power)
+    return None if least is None else _first(enough, least)
 
 
 def _design(n: int, recorded: int | None, paired: bool) -> tuple[float, int]:
@@ -92,18 +99,32 @@ def _design(n: int, recorded: int | None, paired: bool) -> tuple[float, int]:
     return 1 / math.sqrt(1 / other + 1 / n), other + n - 2
 
 
+def _least(size: float, recorded: int | None, paired: bool, level: float, power: float) -> int | None:
+    """A number that is not too high: what a z-test needs, which knows the deviation; None if it is above MOST_SEEDS."""
+    shift = max(0.0, _Z.inv_cdf(1 - level / 2) + _Z.inv_cdf(power)) if power >= 0.5 else 0.0
+    share = (size / shift) ** 2 if shift else math.inf  # what 1/n, or 1/m + 1/n, may be at most
+    if not paired:
+        share = share / 2 if recorded is None else share - 1 / recorded
+    least = 1 / share if share > 0 else math.inf
+    return max(2 if paired else 1, math.ceil(least - 1e-6)) if least <= MOST_SEEDS else None
+
+
 def _first(enough: Callable[[int], bool], least: int) -> int | None:
     """The smallest number from `least` that is enough, if every number above it is enough too."""
-    high = least
+    low, high, step = least - 1, least, 1
     while not enough(high):
         if high >= MOST_SEEDS:
             return None
-        high = min(2 * high, MOST_SEEDS)
-    low = max(least - 1, high // 2)
+        low, high, step = high, min(high + step, MOST_SEEDS), 2 * step
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
+
+
+@lru_cache(maxsize=1)
+def _gauss_legendre() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return np.polynomial.legendre.leggauss(_NODES)
 
 
 @lru_cache(maxsize=64)
@@ -115,7 +136,7 @@ def _spread_of(freedom: float) -> tuple[tuple[float, float], ...]:
     half = freedom / 2
     width = _WIDTHS / math.sqrt(2 * freedom)
     low, high = max(0.0, 1 - width), 1 + width
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    nodes, weights = _gauss_legendre()
     places = low + (high - low) * (nodes + 1) / 2
     density = np.exp(
         math.log(2) + half * math.log(half) - math.lgamma(half) + (freedom - 1) * np.log(places) - half * places**2
