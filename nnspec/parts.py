@@ -17,6 +17,7 @@ from nnspec.engine.optimizers.contract import LearningRate, Optimizer
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import (
     Also,
+    ArgumentFault,
     Count,
     FilePath,
     Inferred,
@@ -29,12 +30,15 @@ from nnspec.engine.part import (
     kept,
 )
 from nnspec.engine.schedules import Schedule
+from nnspec.engine.searches import Search
+from nnspec.engine.spaces import Space
 from nnspec.engine.work import Borrower, Work
 
 __all__ = [
     "Access",
     "Activation",
     "Also",
+    "ArgumentFault",
     "Augmentation",
     "Averaging",
     "Borrower",
@@ -59,8 +63,10 @@ __all__ = [
     "Range",
     "Rate",
     "Schedule",
+    "Search",
     "Shape",
     "ShapeError",
+    "Space",
     "Split",
     "Work",
     "argument",

@@ -21,7 +21,7 @@ __all__ = ["BATCHES", "Check", "ConformanceError", "Nonconforming", "Rule", "cas
 
 BATCHES = (1, 5)
 """The sizes of batches that rules try: a single sample, and a few."""
-_FILES = ("layers", "losses", "optimizers", "closures", "others", "training")
+_FILES = ("layers", "losses", "optimizers", "closures", "others", "spaces", "training")
 RULES: dict[str, dict[str, Rule]] = {}
 """Kind of part -> name of the rule -> the rule."""
 

@@ -35,7 +35,7 @@ PROGRESS = [n / 7 for n in range(7 * EPOCHS + 1)]
 """Points of a training, in epochs."""
 
 
-def _has_effect(cls: type[Part], samples: Sequence[PartSample], computed: Any) -> None:
+def has_effect(cls: type[Part], samples: Sequence[PartSample], computed: Any) -> None:
     """Require that another value of every argument changes what `computed` returns."""
     for argument in cls.signature():
         changed = False
@@ -50,7 +50,7 @@ def _has_effect(cls: type[Part], samples: Sequence[PartSample], computed: Any) -
         require(changed, f"no value of `{argument.name}` changes what {cls.spec_name} computes")
 
 
-@rule("schedule", "initializer", "augmentation", "scaling rule")
+@rule("schedule", "initializer", "augmentation", "scaling rule", "space", "search")
 def plain(sample: PartSample) -> None:
     """It is a value: equal to another with the same arguments, and not changed by being used."""
     part, other = sample.make(), sample.make()
@@ -118,7 +118,7 @@ def arguments_have_effects(cls: type[Schedule], samples: Sequence[PartSample]) -
     def computed(sample: PartSample) -> Any:
         return [*_rates(sample.make()), sample.make().of]
 
-    _has_effect(cls, samples, computed)
+    has_effect(cls, samples, computed)
 
 
 # Initialisers
@@ -144,7 +144,7 @@ def draws(sample: PartSample) -> None:
 @rule("initializer", whole=True)
 def draws_depend_on_arguments(cls: type[Initializer], samples: Sequence[PartSample]) -> None:
     """Every argument changes the numbers."""
-    _has_effect(cls, samples, lambda sample: sample.make().draw((6, 5), 6, 5, np.random.default_rng(1)))
+    has_effect(cls, samples, lambda sample: sample.make().draw((6, 5), 6, 5, np.random.default_rng(1)))
 
 
 # Metrics
@@ -303,7 +303,7 @@ def work_arrays_change_nothing(sample: PartSample) -> None:
 @rule("augmentation", whole=True)
 def noise_depends_on_arguments(cls: type[Augmentation], samples: Sequence[PartSample]) -> None:
     """Every argument changes what it does."""
-    _has_effect(cls, samples, lambda sample: _applied(sample.make(), _samples(20, (3, 6, 5))))
+    has_effect(cls, samples, lambda sample: _applied(sample.make(), _samples(20, (3, 6, 5))))
 
 
 # Rules for scaling
@@ -339,7 +339,7 @@ def scales(sample: PartSample) -> None:
 @rule("scaling rule", whole=True)
 def scales_depend_on_arguments(cls: type[Scaler], samples: Sequence[PartSample]) -> None:
     """Every argument changes shift or scale."""
-    _has_effect(cls, samples, lambda sample: _scaled(sample.make()))
+    has_effect(cls, samples, lambda sample: _scaled(sample.make()))
 
 
 # Data sources
