@@ -289,6 +289,9 @@ class RunWriter:
                 nothing = "clip_norm = none; clip_value = none; constraint = none; sharpness = none; accumulate = 1"
                 search = self.pick("", ", line_search=none", ", weight_decay=0.01")
                 lanes[-1] = f"odd {{ optimizer = LBFGS(max_iter=3, history=2{search}); train {{ {nothing} }} }}"
+            elif self.maybe(0.15):
+                free = self.pick("SGD(lr=0.5", "SGD(r=1", "AdamW(lr=0.01, weight_decay=0.1")
+                lanes[-1] = f"odd {{ optimizer = ScheduleFree{free}); train {{ average = none; constraint = none }} }}"
             elif self.maybe(0.2):
                 lanes[-1] = f"odd {{ optimizer = {self._optimizer()}; {self.pick('train.batch = 4', 'seed = 7')} }}"
             return [*lines, f"race {{ {'; '.join(lanes)} }}"]

@@ -163,6 +163,22 @@ SPECS = {
     "activation first": spec(
         "ReLU; PReLU; Linear(10)", optimizer="LBFGS(max_iter=4)", data="Digits(train=60, test=20)"
     ),
+    "Schedule-Free": spec(
+        "Linear(8); ReLU; Dropout(0.2); Linear(10)",
+        race="""sgd: ScheduleFreeSGD
+        adam: ScheduleFreeAdamW(lr=constant(0.02, warmup=9, per=step), weight_decay=0.05)
+        best { optimizer = ScheduleFreeAdamW(lr=plateau(0.05, of=loss, patience=1), r=1)
+               train.early_stop = patience(2, restore_best=true) }
+        frozen { optimizer = ScheduleFreeSGD; train { freeze = [Linear2.bias]; lr_factor.Linear1 = 0.5 } }
+        four { optimizer = ScheduleFreeSGD; train { accumulate = 4; penalty = L2(1e-3) } }
+        plain: AdamW""",
+        train="epochs = 5; batch = 6; validation = 0.2",
+    ),
+    "Schedule-Free, BatchNorm": spec(
+        MIXED,
+        race="sgd: ScheduleFreeSGD; adam: ScheduleFreeAdamW(weight_decay=0.05)",
+        train="steps = 23; record = 5; batch = 6; repeats = 2",
+    ),
     "accumulated, BatchNorm": spec(MIXED, train="epochs = 4; batch = 6; repeats = 2; accumulate = 3"),
 }
 
@@ -414,6 +430,86 @@ def test_an_average_is_counted_in_memory() -> None:
     assert layouts[2].groups()["averaged weights"] == swa - plain - block
 
 
+# Schedule-Free optimizers, which evaluate an average of their own
+
+
+def test_an_optimizer_that_averages_is_evaluated_at_the_average() -> None:
+    text = spec(optimizer="ScheduleFreeSGD(lr=0.5, momentum=0.8)", train="epochs = 2; batch = 16", more="dtype=float64")
+    lane, plan = run(text)["run"], make_plan(text, compiled(text).program.lanes[0].data[0].source.load(OFFLINE))
+    start = {name: array.copy() for name, array in plan.network.state_dict().items()}
+    train(plan, 2)
+    assert plan.average is not None
+    ((theta, average),) = plan.average.pairs
+    with plan.shown():
+        shown = {name: array.copy() for name, array in plan.network.state_dict().items()}
+    assert plan.test()[0] == lane.history["test_loss"][-1]
+    trained = plan.network.state_dict()
+    for name, array in lane.network.state_dict().items():
+        np.testing.assert_array_equal(array, shown[name])
+        assert (array != trained[name]).any()
+    plan.narrow(True)
+    base = theta + (theta - average) * 0.8 / 0.2  # as θ = (1−μ)·z + μ·x
+    np.testing.assert_allclose(plan.optimizer.state[0]["base"], base[-plan.optimizer.params[0].size :], atol=1e-12)
+    still = np.all(start["Linear1.weight"] == trained["Linear1.weight"], axis=1)
+    np.testing.assert_array_equal(start["Linear1.weight"][still], shown["Linear1.weight"][still])
+
+
+def test_the_average_of_schedule_free_descent_is_the_mean_of_its_base() -> None:
+    model = nn.Sequential(nn.Linear(3, 2, bias=False), nn.BatchNorm(2))
+    weight = model.parameters()[0]
+    optimizer = nn.ScheduleFreeSGD(model.parameters(), lr=0.5)
+    average = nn.AveragedWeights.of(model, optimizer)
+    rng, base, bases = np.random.default_rng(0), weight.data.copy(), []
+    for _ in range(5):
+        weight.grad = rng.standard_normal((3, 2))
+        base = base - 0.5 * weight.grad
+        bases.append(base)
+        optimizer.step()
+    mean = np.mean(bases, axis=0)
+    np.testing.assert_allclose(weight.data, 0.1 * base + 0.9 * mean, rtol=1e-6)
+    x = rng.standard_normal((40, 3))
+    with average.shown():
+        np.testing.assert_allclose(weight.data, mean, rtol=1e-6)
+        nn.update_statistics(model, [x])
+        np.testing.assert_allclose(model[1].state()["running_mean"], (x @ mean).mean(axis=0), rtol=1e-5, atol=1e-6)
+    assert not model[1].state()["running_mean"].any()
+    with pytest.raises(TypeError, match="SGD computes no average"):
+        nn.AveragedWeights.of(model, nn.SGD(model.parameters()))
+
+
+def test_weights_assigned_before_the_first_step_are_where_the_average_starts() -> None:
+    weight = nn.Parameter([1.0, 2.0])
+    optimizer = nn.ScheduleFreeAdamW([weight])
+    weight.data = [5.0, 7.0]
+    weight.grad = [0.0, 0.0]
+    optimizer.step()
+    assert weight.data.tolist() == optimizer.state[0]["average"].tolist() == [5.0, 7.0]
+
+
+def test_running_statistics_of_an_optimizers_average_are_recomputed() -> None:
+    plan = make_plan(spec(MIXED, optimizer="ScheduleFreeAdamW", train="batch = 10"))
+    assert plan.average is not None
+    with plan.shown():  # before the first epoch ends, there are none for the average
+        assert plan.average.averaged == 0
+    train(plan, 1)
+    (theta, average), *state = plan.average.pairs
+    assert (theta != average).any()
+    assert all((own != renewed).any() for own, renewed in state)
+
+
+def test_an_optimizers_average_takes_no_memory_twice() -> None:
+    layout = compiled(spec(optimizer="ScheduleFreeSGD")).layouts["run"]
+    assert [name for name in layout.room_names if "average" in name] == []
+    assert [b.name for b in layout.buffers if "average" in b.name] == ["optimizer.average"]
+
+
+@pytest.mark.parametrize("setting", ["average = ema", "constraint = max_norm(1)"])
+def test_an_optimizers_average_is_the_only_one(setting: str) -> None:
+    for optimizer in ("ScheduleFreeSGD", "ScheduleFreeAdamW"):
+        found = check(Source("a.nn", spec(optimizer=optimizer, train=setting))).diagnostics
+        assert [(d.code, d.span.text) for d in found] == [("NN607", setting.split(" = ")[1])]
+
+
 # Several evaluations of a batch
 
 
@@ -599,6 +695,9 @@ def test_notes_count_steps_where_training_is_measured_by_steps(tmp_path: Path) -
         (tmp_path / "a.nn").write_text(spec(train=f"steps = 3; batch = 16; average = lookahead(k={k})"))
         words = command("run", "a.nn", "--quiet", cwd=tmp_path).stdout
         assert (f"run ended before lookahead({k}) averaged any weights" in words) is not begun
+    (tmp_path / "a.nn").write_text(spec(race="SGD; ScheduleFreeSGD"))
+    words = " ".join(command("run", "a.nn", "--quiet", cwd=tmp_path).stdout.split())
+    assert "those of averaged weights (ScheduleFreeSGD: ScheduleFreeSGD)" in words
 
 
 def test_a_note_says_how_many_gradients_lanes_evaluate(tmp_path: Path) -> None:
@@ -610,11 +709,12 @@ def test_a_note_says_how_many_gradients_lanes_evaluate(tmp_path: Path) -> None:
     assert "gradient evaluations" not in command("run", "a.nn", cwd=tmp_path).stdout
 
 
-@pytest.mark.parametrize("average", ["ema(0.9)", "swa(0.3)"])
+@pytest.mark.parametrize("average", ["ema(0.9)", "swa(0.3)", ""])
 def test_features_that_are_always_zero_change_no_average(average: str, digits: Dataset) -> None:
-    text = spec(train=f"epochs = 4; batch = 16; average = {average}", more="dtype = float64")
+    optimizer, setting = ("SGD", f"; average = {average}") if average else ("ScheduleFreeSGD", "")
+    text = spec(optimizer=optimizer, train=f"epochs = 4; batch = 16{setting}", more="dtype = float64")
     assert make_plan(text, digits).narrowing is not None
-    narrowed, whole = run(text)["run"], run(text, "train.constraint=max_norm(1e9)")["run"]
+    narrowed, whole = run(text)["run"], run(text, "train.penalty=L2(1e-99)")["run"]
     np.testing.assert_allclose(narrowed.history["test_loss"], whole.history["test_loss"], rtol=1e-9)
     for name, array in whole.network.state_dict().items():
         np.testing.assert_allclose(narrowed.network.state_dict()[name], array, rtol=1e-9, atol=1e-12)
@@ -625,6 +725,7 @@ def test_features_that_are_always_zero_change_no_average(average: str, digits: D
     [
         ("Adam", "batch = 64; average = ema(0.9); sharpness = sam; penalty = L2(1e-3)"),
         ("Adam", "batch = 64; accumulate = 3; average = swa(0)"),
+        ("ScheduleFreeAdamW(weight_decay=0.1)", "batch = 64"),
         ("LBFGS(max_iter=5)", "batch = data.size"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,19 @@ def model() -> nn.NumpyMLP:
 def test_a_hundred_steps_go_the_same_way(case: dict[str, Any]) -> None:
     network, loss, losses = model(), nn.CrossEntropyLoss(), []
     x, labels = np.array(REFERENCE["x"]), np.array(REFERENCE["labels"])
-    optimizer = OURS[case["part"]](network.parameters(), **case["arguments"])
-    for _ in range(100):
+    arguments = dict(case["arguments"])
+    if "warmup" in case:
+        arguments["lr"] = nn.ConstantSchedule(arguments["lr"], warmup=case["warmup"])
+    optimizer = OURS[case["part"]](network.parameters(), **arguments)
+    for step in range(100):
+        optimizer.at(step + 1, 100)
         losses.append(loss.forward(network.forward(x), labels))
         network.backward(loss.backward())
         optimizer.step()
     np.testing.assert_allclose(losses[::10], case["losses"], rtol=1e-10, atol=1e-10)
-    for ours, theirs in zip(network.parameters(), case["after"]["100"], strict=True):
-        np.testing.assert_allclose(ours.data, theirs, rtol=1e-10, atol=1e-10)
+    with nn.AveragedWeights.of(network, optimizer).shown() if optimizer.evaluated else nullcontext():
+        for ours, theirs in zip(network.parameters(), case["after"]["100"], strict=True):
+            np.testing.assert_allclose(ours.data, theirs, rtol=1e-10, atol=1e-10)
 
 
 def test_every_optimizer_has_trajectories_with_and_without_decay_that_move_and_differ() -> None:

@@ -31,7 +31,7 @@ from nnspec.engine.parameter import Segment
 from nnspec.engine.penalties import BLOCK, units
 from nnspec.engine.work import Work
 
-__all__ = ["Buffer", "LayerLayout", "Layout", "dtype_of", "lay_out", "prepared_in", "renews_statistics"]
+__all__ = ["Buffer", "LayerLayout", "Layout", "averaged_in", "dtype_of", "lay_out", "prepared_in", "renews_statistics"]
 
 FLOPS = 20e9
 """Approximate FLOPs per second of a core, and the overhead of a step's calls in seconds; used only for estimates."""
@@ -255,15 +255,15 @@ def _vectors(layout: Layout, *, decays: bool) -> Iterator[Buffer]:
         yield Buffer(f"optimizer.{name}", "optimizer", size, layout.dtype)
     if experiment.train.sharpness is not None:
         yield Buffer("step.before", "optimizer", size, layout.dtype)
-    if experiment.train.sharpness is not None or experiment.train.average is not None:
+    if experiment.train.sharpness is not None or averaged_in(experiment):
         yield Buffer("step.block", "optimizer", (min(BLOCK, layout.params),), layout.dtype)
     if experiment.train.accumulate > 1:
         yield Buffer("step.accumulated", "optimizer", size, layout.dtype)
     if experiment.train.average is not None:
         yield Buffer("step.average", "averaged weights", size, layout.dtype)
-        for i, layer in enumerate(layout.layers) if renews_statistics(experiment) else ():
-            for name, shape in layer.node.geometry.state.items():
-                yield Buffer(f"step.average.layer{i}.{name}", "averaged weights", shape, layout.dtype)
+    for i, layer in enumerate(layout.layers) if renews_statistics(experiment) else ():
+        for name, shape in layer.node.geometry.state.items():
+            yield Buffer(f"step.average.layer{i}.{name}", "averaged weights", shape, layout.dtype)
     if experiment.train.penalties:
         yield Buffer("penalty", "optimizer", (min(BLOCK, layout.params),), layout.dtype)
     if experiment.train.constraint is not None:
@@ -343,7 +343,16 @@ def _split(experiment: Experiment) -> tuple[int, int]:
 def renews_statistics(experiment: Experiment) -> bool:
     """Whether running statistics are computed for averaged weights, in a pass over the training samples."""
     rule = experiment.train.average
-    return rule is not None and rule.renews_statistics and any(n.geometry.state for n in experiment.layers)
+    renews = bool(averaged_in(experiment)) if rule is None else rule.renews_statistics
+    return renews and any(n.geometry.state for n in experiment.layers)
+
+
+def averaged_in(experiment: Experiment) -> str:
+    """Return the buffer of the average of the weights that is evaluated instead of them; empty if there is none."""
+    if experiment.train.average is not None:
+        return "step.average"
+    slot = experiment.optimizer.part.evaluated
+    return f"optimizer.{slot}" if slot else ""
 
 
 def dtype_of(work: Work, float_dtype: str) -> str:

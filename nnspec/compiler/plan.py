@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, LayerNode
 from nnspec.compiler.batches import Batches
-from nnspec.compiler.layout import KEPT, Layout, carried_name, renews_statistics
+from nnspec.compiler.layout import KEPT, Layout, averaged_in, carried_name, renews_statistics
 from nnspec.compiler.narrowing import Narrowing, may_narrow
 from nnspec.compiler.preparing import learned_by_loss
 from nnspec.compiler.repeating import Repeatable, is_repeated
@@ -252,7 +252,8 @@ class Plan:
         size = first.parameters()[first.rows_of].size
         own = self.experiment.optimizer.part.work_slots(decays=False)  # free between steps
         scratch = self.buffers[f"optimizer.{own[0]}"][:size] if own else np.empty(size, self.layout.dtype)
-        averages = [self.buffers["step.average"][:size]] if "step.average" in self.buffers else []
+        average = averaged_in(self.experiment)
+        averages = [self.buffers[average][:size]] if average else []
         return Narrowing(first, self.data.alive, scratch, averages)
 
     def _make_optimizer(self, segments: list[Segment]) -> Optimizer:
@@ -275,15 +276,19 @@ class Plan:
 
     def _make_average(self) -> AveragedWeights | None:
         """Create the average of the weights, if there is one."""
-        rule, buffers = self.experiment.train.average, self.buffers
-        if rule is None:
+        name, buffers = averaged_in(self.experiment), self.buffers
+        if not name:
             return None
         prefix = "step.average."
         state = [(buffers[n.removeprefix(prefix)], array) for n, array in buffers.items() if n.startswith(prefix)]
-        weights = [(buffers["parameters"], buffers["step.average"])]
+        weights = [(buffers["parameters"], buffers[name])]
         for own, kept in (*weights, *state):
             np.copyto(kept, own)
-        return AveragedWeights.over(rule, weights, state, buffers["step.block"])
+        rule = self.experiment.train.average
+        average = AveragedWeights.over(rule, weights, state, buffers["step.block"])
+        if rule is None and not state:  # no running statistics, which the average has after the first epoch
+            average.update()
+        return average
 
     def _make_ascent(self) -> Ascent | None:
         """Create the way to where gradients are taken, if that is not at the weights."""
@@ -463,7 +468,7 @@ class Plan:
         moved = time.perf_counter_ns()
         if train.constraint is not None:
             constrain(self.full_network.parameters(), train.constraint, self.buffers["constraint"])
-        if self.average is not None and self.average.rule.every_step:
+        if self.average is not None and self.average.every_step:
             self.average.update()
         if look is not None:
             look("update", "optimizer", moved - clipped - (self._evaluating - evaluated), None)
@@ -500,7 +505,7 @@ class Plan:
     def end_epoch(self) -> None:
         """Average the weights if those after this epoch count, and compute running statistics for the average."""
         average = self.average
-        if average is None or not average.rule.includes(self.epoch, math.ceil(self.length.epochs)):
+        if average is None or not average.includes(self.epoch, math.ceil(self.length.epochs)):
             return
         average.update()
         if renews_statistics(self.experiment):

@@ -410,6 +410,8 @@ class Replay:
             plan.epoch = epoch
             plan.data.enter(epoch, first)
             plan.narrow(True)  # an average may have been evaluated after the last epoch
+            if plan.optimizer.steps == 0:
+                plan.optimizer.start()
             stop = min(plan.batches, first + len(span) - len(losses))
             own, shares = self._batches(epoch, first, stop)
             losses += own
@@ -463,13 +465,14 @@ class Replay:
         if run is None or program.weight is None or full <= first:
             return first
         optimizer = self._plan.optimizer
-        steps = optimizer.steps
+        steps, scalars = optimizer.steps, optimizer.scalars()
         self._fill_factors(epoch, range(first, full))
         moved = run.run(first, full)
-        optimizer.steps = steps + moved - first
-        if (
-            moved < full
-        ):  # the last of all, or one whose loss is not finite: its gradients are computed, its update is not
+        if moved < full:
+            # The last of all, or one whose loss is not finite: its gradients are computed, its update is not.
+            optimizer.steps = steps
+            optimizer.keep_scalars(scalars)
+            self._fill_factors(epoch, range(first, moved))
             self._losses[moved] += self._moved(epoch, moved, program.weight)
             moved += 1
         weights[first:moved] = [program.weight] * (moved - first)
@@ -491,7 +494,7 @@ class Replay:
         optimizer, count, epochs = self._plan.optimizer, self._plan.batches, self._plan.length.epochs
         for number in numbers:
             optimizer.at(epoch + number / count, epochs, count)
-            optimizer.steps += 1
+            optimizer.advance()
             for group, table in self._factors:
                 table[number] = optimizer.factors(group)
 
@@ -555,7 +558,7 @@ def unmoved(plan: Plan) -> dict[str, str]:
         return {name: "it has no loop over numbers"}
     if plan.accumulator is not None:
         return {name: "the gradients of several batches are averaged in Python"}
-    if plan.average is not None and plan.average.rule.every_step:
+    if plan.average is not None and plan.average.every_step:
         return {name: "weights are averaged after every step in Python"}
     if plan.adjusts:
         return {name: "gradients or weights are penalised, clipped or constrained in Python"}

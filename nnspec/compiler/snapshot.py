@@ -76,7 +76,8 @@ def _arrays(plan: Plan) -> dict[str, NDArray[Any]]:
     """Name the arrays in the state of a plan; parameters are in the order of the network, not of training."""
     network = plan.network
     state = {f"layer.{name}": array for name, array in network.state().items()}
-    moments = {f"optimizer.{name}": array for name, array in plan.optimizer.state[0].items()}
+    evaluated = plan.optimizer.evaluated  # among the averages
+    moments = {f"optimizer.{name}": array for name, array in plan.optimizer.state[0].items() if name != evaluated}
     averages = {f"average.{name}": array for name, array in plan.averages().items()}
     return {"parameters": plan.buffers["parameters"], **state, **moments, **averages}
 

@@ -17,6 +17,8 @@ from nnspec.engine.penalties import BLOCK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from nnspec.engine.optimizers import Optimizer
+
     Pair = tuple[NDArray[Any], NDArray[Any]]
 
 __all__ = ["EMA", "SWA", "AveragedWeights", "Lookahead", "WeightAverage", "update_statistics"]
@@ -119,7 +121,7 @@ class Lookahead(WeightAverage):
 
 
 class AveragedWeights:
-    """The average of a network's weights, next to the network that is trained.
+    """An average of a network's weights, next to the network that is trained.
 
         average = AveragedWeights(model, EMA(0.99))
         for …:
@@ -140,17 +142,35 @@ class AveragedWeights:
         self._begin(rule, weights, [(a, a.copy()) for a in state], np.empty(min(BLOCK, largest.size), largest.dtype))
 
     @classmethod
+    def of(cls, model: Sequential, optimizer: Optimizer) -> AveragedWeights:
+        """Return the average that an optimizer computes in its steps, such as `ScheduleFreeSGD`: no `update` is needed.
+
+        Running statistics do not fit it; call `update_statistics` as for a rule that `renews_statistics`. Raises
+        TypeError for other optimizers.
+        """
+        if not optimizer.evaluated:
+            raise TypeError(f"{type(optimizer).__name__} computes no average of the weights")
+        weights = [(p.data, own[optimizer.evaluated]) for p, own in zip(optimizer.params, optimizer.state, strict=True)]
+        state = [(array, array.copy()) for array in model.state().values()]
+        largest = max((own for own, _ in weights), key=np.size)
+        average = cls.over(None, weights, state, np.empty(min(BLOCK, largest.size), largest.dtype))
+        average.averaged = 1
+        return average
+
+    @classmethod
     def over(
-        cls, rule: WeightAverage, weights: Sequence[Pair], state: Sequence[Pair], block: NDArray[Any]
+        cls, rule: WeightAverage | None, weights: Sequence[Pair], state: Sequence[Pair], block: NDArray[Any]
     ) -> AveragedWeights:
         """Average weights in arrays that the caller owns: pairs of an array of the network and one for its average, and
-        a work array of any size.
+        a work array of any size. Without a rule, the optimizer computes the average.
         """
         average = cls.__new__(cls)
         average._begin(rule, weights, state, block)
         return average
 
-    def _begin(self, rule: WeightAverage, weights: Sequence[Pair], state: Sequence[Pair], block: NDArray[Any]) -> None:
+    def _begin(
+        self, rule: WeightAverage | None, weights: Sequence[Pair], state: Sequence[Pair], block: NDArray[Any]
+    ) -> None:
         self.rule, self._weights, self._state, self._block = rule, weights, state, block
         self.averaged = 0
         """How many weights are in the average."""
@@ -161,9 +181,18 @@ class AveragedWeights:
         """Each array of the network with the one of the average."""
         return (*self._weights, *self._state)
 
+    @property
+    def every_step(self) -> bool:
+        """Whether `update` is needed after every step."""
+        return self.rule is not None and self.rule.every_step
+
+    def includes(self, epoch: int, epochs: int) -> bool:
+        """Whether `update` is needed after an epoch, counted from 0, of `epochs`."""
+        return self.rule is None or self.rule.includes(epoch, epochs)
+
     def update(self) -> None:
-        """Add the current weights to the average."""
-        share = self.rule.share(self.averaged)
+        """Add the current weights to the average. If the optimizer computes it, it is only counted."""
+        share, returns = (self.rule.share(self.averaged), self.rule.returns) if self.rule else (0.0, False)
         for own, average in self._weights if share else ():
             if share == 1:
                 np.copyto(average, own)
@@ -172,7 +201,7 @@ class AveragedWeights:
                 np.subtract(theta, mean, out=block)
                 np.multiply(block, share, out=block)
                 np.add(mean, block, out=mean)
-                if self.rule.returns:
+                if returns:
                     np.copyto(theta, mean)
         self.averaged += 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -213,7 +214,9 @@ def _fails(test: Callable[[PartSample], None], sample: PartSample) -> bool:
 
 @rule("optimizer", applies=steps_once)
 def checkpoint(sample: PartSample) -> None:
-    """The state in `state_slots` and the number of steps are all it takes to resume: the steps are the same bits."""
+    """The state in `state_slots`, the number of steps and `scalars` are all it takes to resume: the steps are the same
+    bits.
+    """
     params = _parameters()
     optimizer = sample.make(params)
     _train(optimizer, _gradients(8)[:4])
@@ -222,6 +225,7 @@ def checkpoint(sample: PartSample) -> None:
         parameter.data = trained.data
     resumed = sample.make(again)
     resumed.steps = optimizer.steps
+    resumed.keep_scalars(json.loads(json.dumps(optimizer.scalars())))
     for ours, kept in zip(resumed.state, optimizer.state, strict=True):
         for slot, array in kept.items():
             ours[slot][...] = array
@@ -258,7 +262,7 @@ def zero_grad(sample: PartSample) -> None:
 @rule("optimizer", applies=steps_once)
 def assigned_weights(sample: PartSample) -> None:
     """Weights that are assigned between steps are where the next step starts."""
-    if _class(sample).whole_tensors:
+    if _class(sample).whole_tensors or _class(sample).starts_at_weights:
         skip("its steps depend on where they start")
     arguments = sample.arguments | {"weight_decay": 0.0}  # with it, a step depends on where it starts
     params, row = _parameters(), _gradients(1)[0]
@@ -293,13 +297,15 @@ def float32(sample: PartSample) -> None:
 
 @rule("optimizer", applies=steps_once)
 def declared_state(sample: PartSample) -> None:
-    """State and work arrays are those that the class declares; the state starts at zero."""
+    """State and work arrays are those that the class declares; the state starts at zero, or at the weights."""
     params, cls, settings = _parameters(), _class(sample), _settings(sample)
     optimizer = sample.make(params)
     for parameter, state in zip(params, optimizer.state, strict=True):
         require(tuple(state) == cls.state_slots(settings), f"the state is {[*state]}")
         for name, array in state.items():
-            require(array.shape == parameter.shape and not array.any(), f"the state {name} does not start at zero")
+            start, where = (parameter.data, "the weights") if name in cls.starts_at_weights else (0, "zero")
+            right = array.shape == parameter.shape and bool((array == start).all())
+            require(right, f"the state {name} does not start at {where}")
     slots = cls.work_slots(decays=bool(settings["weight_decay"]))
     shared = {*slots} & {*cls.state_slots(settings)}
     require(not shared, f"{', '.join(shared)}: a name of a state and of a work array, which must be different arrays")
@@ -403,7 +409,7 @@ def _looped(sample: PartSample, dtype: str, how: str) -> list[bytes]:
         if loop is None:
             optimizer.step()
             continue
-        optimizer.steps += 1
+        optimizer.advance()
         for group in optimizer.groups:
             loop(*optimizer.arrays(group), *map(np.dtype(dtype).type, optimizer.factors(group)))
     arrays = [*(p.data for p in params), *(array for own in optimizer.state for array in own.values())]
@@ -412,14 +418,16 @@ def _looped(sample: PartSample, dtype: str, how: str) -> list[bytes]:
 
 @rule("optimizer", whole=True, applies=steps_once)
 def arguments_have_effects(cls: type[Optimizer], samples: Sequence[PartSample]) -> None:
-    """Every argument changes the steps."""
+    """Every argument changes the steps, at a rate that is doubled on the way."""
 
     def steps(**changes: Any) -> list[Any]:
         rng = np.random.default_rng(0)
         weight = Parameter(rng.standard_normal((2, 3)), "float64")
         bias = Parameter(rng.standard_normal(3), "float64", decays=False)
         optimizer = cls([weight, bias], **changes)
-        for _ in range(10):
+        for step in range(10):
+            if step == 5:
+                optimizer.lr = 2 * optimizer.lr
             for parameter in (weight, bias):
                 parameter.grad[...] = rng.standard_normal(parameter.shape)
             optimizer.step()

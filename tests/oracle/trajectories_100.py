@@ -34,10 +34,13 @@ class Row:
     arguments: dict[str, Any]
     theirs: dict[str, Any] = field(default_factory=dict)
     """Arguments of PyTorch's that are not those of nnspec's."""
+    warmup: int = 0
+    """Steps until the rate is `lr`, of those that have them: lr/n, 2·lr/n, …"""
 
     def variants(self) -> list[tuple[str, dict[str, Any]]]:
         """Each without decay, with decay of the weights, and with decay of everything."""
-        name = ", ".join(f"{key}={value}" for key, value in self.arguments.items() if key != "lr") or "plain"
+        shown = self.arguments | ({"warmup": self.warmup} if self.warmup else {})
+        name = ", ".join(f"{key}={value}" for key, value in shown.items() if key != "lr") or "plain"
         decays = {"": {}, ", decay": {"weight_decay": 0.002}, ", decay_all": {"weight_decay": 0.002, "decay_all": True}}
         return [(f"{name}{more}", self.arguments | {"weight_decay": 0.0} | decay) for more, decay in decays.items()]
 
@@ -95,7 +98,8 @@ def content(rows: Sequence[Row] = ROWS) -> dict[str, Any]:
                 losses, after = digits(move, arguments, kept, x.tolist(), labels.tolist())
             else:
                 losses, after = trajectory(row, arguments, start, x, labels)
-            cases.append({"part": row.part, "case": name, "arguments": arguments, "losses": losses, "after": after})
+            case = {"part": row.part, "case": name, "arguments": arguments, "losses": losses, "after": after}
+            cases.append(case | ({"warmup": row.warmup} if row.warmup else {}))
     return {"x": x.tolist(), "labels": labels.tolist(), "start": kept, "cases": cases}
 
 
@@ -112,7 +116,11 @@ def trajectory(
         {"params": [p for p in model.parameters() if p.ndim == 1], "weight_decay": decay if whole else 0.0},
     ]
     assert row.make is not None
+    if row.warmup:
+        more["warmup_steps"] = row.warmup
     optimizer, loss = row.make(groups, **more, **row.theirs), nn.CrossEntropyLoss()
+    if hasattr(optimizer, "train"):
+        optimizer.train()
     losses, after = [], {}
     for step in range(1, STEPS + 1):
         optimizer.zero_grad()
@@ -123,6 +131,8 @@ def trajectory(
         if step % 10 == 1:
             losses.append(value.item())
         if step in KEPT:
+            if hasattr(optimizer, "eval"):
+                optimizer.eval()
             after[str(step)] = [as_kept(p) for p in model.parameters()]
     return losses, after
 

@@ -2,7 +2,8 @@
 
     python tests/oracle/make_reference.py trajectories_packages
 
-needs `torch`, `mpmath` and `pytorch-optimizer`.
+needs `torch`, `mpmath`, `pytorch-optimizer` and `schedulefree`. `after` holds the weights that are evaluated, where
+they are not those that are trained.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_optimizer
+import schedulefree
 import trajectories_100
 from torch import optim
 from trajectories_100 import Row
@@ -23,6 +25,14 @@ def adan(groups: list[dict[str, Any]], **arguments: Any) -> optim.Optimizer:
 ROWS = [
     Row("Adan", adan, {"lr": 0.01}),
     Row("Adan", adan, {"lr": 0.02, "betas": [0.9, 0.8, 0.95], "eps": 0.001}),
+    Row("ScheduleFreeSGD", schedulefree.SGDScheduleFree, {"lr": 1.0}),
+    Row("ScheduleFreeSGD", schedulefree.SGDScheduleFree, {"lr": 0.5, "momentum": 0.6, "r": 1.5}),
+    Row("ScheduleFreeSGD", schedulefree.SGDScheduleFree, {"lr": 0.5, "weight_lr_power": 1.5}, warmup=20),
+    Row("ScheduleFreeAdamW", schedulefree.AdamWScheduleFree, {"lr": 0.02}),
+    Row("ScheduleFreeAdamW", schedulefree.AdamWScheduleFree, {"lr": 0.02, "r": 0.5}, warmup=30),
+    Row(
+        "ScheduleFreeAdamW", schedulefree.AdamWScheduleFree, {"lr": 0.05, "betas": [0.7, 0.95], "eps": 0.001, "r": 1.0}
+    ),
 ]
 
 

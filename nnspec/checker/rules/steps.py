@@ -1,4 +1,4 @@
-"""Rules for steps that evaluate a batch several times."""
+"""Rules for steps that evaluate a batch several times, or that compute an average of the weights."""
 
 from __future__ import annotations
 
@@ -26,17 +26,31 @@ _EXCLUDED: dict[str, tuple[str, str]] = {
 }
 """Settings that change what an optimizer with a line search relies on: why, and what to do instead."""
 
+_AVERAGED: dict[str, tuple[str, str]] = {
+    "train.average": ("evaluates an average of its own", "remove `average`"),
+    "train.constraint": (
+        "evaluates an average, to which a constraint on the weights in training does not apply",
+        "use a penalty instead, such as `train.penalty = L2(1e-4)`",
+    ),
+}
+"""Settings for weights that an optimizer does not evaluate: why, and what to do instead."""
+
 
 @rule("NN607")
 def excluded(experiment: Experiment) -> Iterator[Diagnostic]:
-    """Settings that an optimizer with a line search, or a step with two gradients, cannot be combined with."""
+    """Settings that an optimizer with a line search or an average of its own, or a step with two gradients, cannot be
+    combined with.
+    """
     name, origins, train = experiment.optimizer.name, experiment.origins, experiment.train
     notes = (Note(experiment.optimizer.origin.span, "the optimizer"),)
-    if experiment.optimizer.part.evaluates:
-        for setting, (why, help) in _EXCLUDED.items():
-            field = setting.removeprefix("train.")
-            if getattr(train, field) != getattr(TrainSettings, field) and setting in origins:
-                yield Diagnostic("NN607", f"`{name}` {why}", origins[setting].span, notes=notes, help=help)
+    optimizer = experiment.optimizer.part
+    for setting, (why, help) in (
+        _EXCLUDED if optimizer.evaluates else _AVERAGED if optimizer.evaluated else {}
+    ).items():
+        field = setting.removeprefix("train.")
+        if getattr(train, field) != getattr(TrainSettings, field) and setting in origins:
+            yield Diagnostic("NN607", f"`{name}` {why}", origins[setting].span, notes=notes, help=help)
+    if optimizer.evaluates:
         if train.average is not None and train.average.returns and "train.average" in origins:
             message = f"`{name}` learns from its last step, which `{train.average.spec_name}` changes"
             help = "remove it, or use another optimizer, such as `Momentum`"

@@ -64,7 +64,8 @@ training does. Usually one side was meant to name a different lane. A figure wit
 One setting changes what the other relies on. `LBFGS` looks along a line for a lower loss and learns from the gradients
 on the way: clipped gradients are not those of its loss, a constraint or `lookahead` moves the weights elsewhere, and a
 parameter with a rate of its own would leave the line. A sharpness-aware step needs two gradients of the same batch, so
-it cannot be accumulated from several.
+it cannot be accumulated from several. `ScheduleFreeSGD` and `ScheduleFreeAdamW` evaluate an average that they compute
+themselves, so there cannot be another one, nor a constraint, which would hold for the weights in training only.
 """,
         Example("optimizer = LBFGS\ntrain { batch = data.size; clip_norm = 1 }\n"),
         Example("optimizer = LBFGS\ntrain { batch = data.size; penalty = L2(1e-4) }\n"),

@@ -1,9 +1,9 @@
 """Optimizers: update parameters from gradients. Families are ordered by how hard they are to understand.
 
 θ is a parameter, g its gradient, lr the learning rate, t the step number from 1, and all other letters are state that
-starts from 0; all operations are elementwise and in place, unless a class says that it needs whole tensors. An
-optimizer takes any list of parameters; the compiled plan passes a list of one, the vector that holds all tensors with
-their positions in it (`Parameter.segments`).
+starts from 0, unless a class says otherwise; all operations are elementwise and in place, unless a class says that it
+needs whole tensors. An optimizer takes any list of parameters; the compiled plan passes a list of one, the vector that
+holds all tensors with their positions in it (`Parameter.segments`).
 
 If lr is a schedule, the training loop reports its progress before each step:
 
@@ -21,6 +21,7 @@ from nnspec.engine.optimizers.lamb import LAMB
 from nnspec.engine.optimizers.lbfgs import LBFGS
 from nnspec.engine.optimizers.lion import Lion
 from nnspec.engine.optimizers.muon import Muon
+from nnspec.engine.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 
 __all__ = [
     "LAMB",
@@ -42,4 +43,6 @@ __all__ = [
     "Optimizer",
     "RAdam",
     "RMSProp",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
 ]

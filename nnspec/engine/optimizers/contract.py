@@ -108,6 +108,10 @@ class Optimizer(Part):
     """
     evaluates: ClassVar[bool] = False
     """Whether `step` needs a closure, because it evaluates loss and gradients at several points."""
+    starts_at_weights: ClassVar[tuple[str, ...]] = ()
+    """The state that starts as a copy of the parameters; all other state starts from zero."""
+    evaluated: ClassVar[str] = ""
+    """The state that holds the weights to evaluate and keep, if these are not the parameters themselves."""
     scratches: ClassVar[tuple[str, ...]] = ("scratch",)
     """The work arrays of `update`, each of a parameter's shape, besides the state."""
     parameters: InitVar[Iterable[Parameter]] = argument(alias="params")
@@ -141,6 +145,7 @@ class Optimizer(Part):
         names = self.work_slots(decays=bool(self.weight_decay) or own)
         self.work = {name: np.empty(largest.size, largest.dtype) for name in names}
         self.steps = 0
+        self.start()
         self._calls: dict[int, _Calls] = {}
 
     @property
@@ -218,7 +223,9 @@ class Optimizer(Part):
     def step(self, closure: Closure | None = None) -> float | None:
         """Update every parameter once, using its `.grad`. With a closure, call it first, and return its loss."""
         loss = closure() if closure is not None else None
-        self.steps += 1
+        if self.steps == 0:
+            self.start()
+        self.advance()
         for i, parameter in enumerate(self.params):
             calls = self._calls.get(i)
             if calls is None or not calls.hold(parameter):
@@ -230,6 +237,16 @@ class Optimizer(Part):
             finally:
                 self._moving = None
         return loss
+
+    def start(self) -> None:
+        """Copy the weights from which the first step starts into the state that starts at them."""
+        for parameter, state in zip(self.params, self.state, strict=True):
+            for slot in self.starts_at_weights:
+                np.copyto(state[slot], parameter.data)
+
+    def advance(self) -> None:
+        """Count the next step, at the current rate."""
+        self.steps += 1
 
     @classmethod
     def evaluations(cls, arguments: Mapping[str, Any]) -> int:

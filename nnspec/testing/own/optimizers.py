@@ -26,4 +26,6 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"nesterov": False, "ns_steps": 2, "momentum": 0.0, "adjust_lr": "match_rms_adamw"},
     ],
     "LAMB": [{"weight_decay": 0.0}, {"betas": (0.5, 0.9), "eps": 1e-2, "adapt_all": True}],
+    "ScheduleFreeSGD": [{"momentum": 0.0}, {"lr": 0.1, "momentum": 0.5, "r": 2.0}],
+    "ScheduleFreeAdamW": [{"betas": (0.0, 0.0)}, {"betas": (0.5, 0.9), "eps": 1e-2, "r": 1.0, "weight_decay": 0.05}],
 }

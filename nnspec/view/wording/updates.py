@@ -48,8 +48,10 @@ def averages_in_words(lanes: Sequence[LaneResult], experiments: Mapping[str, Exp
     averaged: list[tuple[str, str]] = []
     none_yet: list[tuple[str, str]] = []
     for lane in _ordered(lanes, experiments):
-        rule = experiments[lane.name].train.average
+        rule, optimizer = experiments[lane.name].train.average, experiments[lane.name].optimizer
         if rule is None:
+            if optimizer.part.evaluated:
+                averaged.append((lane.name, optimizer.name))
             continue
         epochs = math.ceil(experiments[lane.name].length.epochs)
         done = [_done(one, experiments[lane.name]) for one in lane.repeats or (lane,)]
