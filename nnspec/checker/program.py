@@ -648,6 +648,11 @@ class Figure:
     name: str
     target: float | None = None
 
+    @property
+    def text(self) -> str:
+        """The figure as in a spec, without its lane."""
+        return self.name if self.target is None else f"{self.name}(loss={self.target!r})"
+
 
 @dataclass(frozen=True)
 class Operation:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from nnspec.api import CheckResult, check, prove_the_rest, run_into
 from nnspec.data.source import Access
 from nnspec.diagnostics import Diagnostic, render_all
 from nnspec.diagnostics.formats.base import plural
 from nnspec.errors import NnspecError
+from nnspec.project.baseline import SpecEntry
+from nnspec.project.remembering import Difference, Now, same_data
+from nnspec.results.data_use import DataUse
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult, Verdict
+from nnspec.runner.load_data import load_data
 from nnspec.runner.options import RunOptions
 from nnspec.text import printable
 from nnspec.training.observer import Observer, Silent
 
-__all__ = ["Case", "SpecReport", "SpecTester", "Status", "exit_code", "failures", "marks", "outcome", "summary"]
+__all__ = ["Case", "Memory", "SpecReport", "SpecTester", "Status", "exit_code", "failures", "marks", "outcome", "summary"]
 
 Status = Literal["passed", "failed", "error", "skipped"]
 
@@ -26,6 +30,7 @@ _MARKS: dict[Status, str] = {"passed": ".", "failed": "F", "error": "E", "skippe
 _LANES: dict[str, Status] = {"done": "passed", "diverged": "failed", "failed": "failed", "interrupted": "skipped"}
 _NOT_TRAINED = "the spec could not be run"
 _RUN_ENDED = "the run was interrupted"
+_AS_RECORDED = "not trained: unchanged since it was recorded in the baseline"
 _WIDE = 78
 
 
@@ -33,7 +38,7 @@ _WIDE = 78
 class Case:
     """One test of a spec."""
 
-    kind: Literal["check", "gradients", "run", "lane", "expectation"]
+    kind: Literal["check", "gradients", "run", "lane", "expectation", "baseline"]
     """`run` is only used if the spec could not be run at all."""
     name: str
     """`check`, `gradients of Adam`, `run`, `Adam trains`, or the text of an expectation."""
@@ -41,6 +46,23 @@ class Case:
     detail: str = ""
     """The outcome, in full if it failed."""
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the baseline has on a spec, and what there is to record of it."""
+
+    then: SpecEntry | None = None
+    now: SpecEntry | None = None
+    """None if it was not trained to the end."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """What the fingerprint of `now` is a digest of."""
+    unchanged: bool = False
+    """Whether it was not trained, since its results are known to be those of `then`."""
+    causes: tuple[str, ...] = ()
+    """What results depend on and is not as it was recorded."""
+    differences: tuple[Difference, ...] = ()
+    """Its figures, compared with the recorded ones."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +79,7 @@ class SpecReport:
     interrupted: bool = False
     fault: bool = False
     """Whether there was a bug in nnspec."""
+    memory: Memory = Memory()
 
     @property
     def status(self) -> Status:
@@ -85,20 +108,35 @@ class SpecTester:
         jobs: int | None = None,
         observer: Observer | None = None,
         on_fault: Callable[[str, Exception], None] = lambda path, error: None,
+        recorded: Mapping[str, SpecEntry] | None = None,
+        retrain: bool = False,
     ) -> None:
         """`observer` follows the training of each spec; `on_fault` is called with a spec and the bug of nnspec that it
-        triggered. The data folder of `access` is used by the specs that read files."""
+        triggered. The data folder of `access` is used by the specs that read files.
+
+        `recorded` is the baseline, by spec; without `retrain`, what has not changed since is not trained again.
+        """
         self._overrides = tuple(overrides)
         self._access = access
         self._jobs = jobs
         self._observer = observer or Silent()
         self._on_fault = on_fault
+        self._recorded = recorded
+        self._retrain = retrain
 
     def run(
-        self, paths: Sequence[str], *, fail_fast: bool = False, begins: Callable[[str], None] = lambda path: None
+        self,
+        paths: Sequence[str],
+        *,
+        fail_fast: bool = False,
+        begins: Callable[[str], None] = lambda path: None,
+        admits: Callable[[str], bool] = lambda path: True,
     ) -> Iterator[SpecReport]:
-        """Yield the results of each spec, until one is interrupted or, with `fail_fast`, one fails."""
+        """Yield the results of each spec that `admits` accepts when its turn comes, until one is interrupted or, with
+        `fail_fast`, one fails."""
         for path in paths:
+            if not admits(path):
+                continue
             begins(path)
             tested = self.test(path)
             yield tested
@@ -122,6 +160,12 @@ class SpecTester:
                 why = "not a complete experiment; it can only be imported"
                 return SpecReport(path, (Case("check", "check", "skipped", why, check_seconds),), check_seconds, (why,))
             access = self._access_for(checked)
+            now = Now(checked.compiled)
+            then = (self._recorded or {}).get(path)
+            if then is not None and not self._retrain and now.is_known(then):
+                uses = {name: use for name, (_, use) in load_data(checked.compiled.program, access).items()}
+                if same_data(then, uses):
+                    return _unchanged(path, checked, uses, then, time.perf_counter() - started)
             proofs += self._prove(checked, access)
             result = run_into(checked.compiled, access, self._observer, None, RunOptions(self._jobs))
         except NnspecError as error:
@@ -134,7 +178,8 @@ class SpecTester:
             self._on_fault(path, error)
             message, fault = f"a bug in nnspec: {type(error).__name__}: {error}", True
         else:
-            return _judged(path, checked, proofs, result, check_seconds, time.perf_counter() - started)
+            judged = _judged(path, checked, proofs, result, check_seconds, time.perf_counter() - started)
+            return judged if self._recorded is None else replace(judged, memory=_memory(now, then, result, judged))
         cases = _unrun(checked, proofs, message, check_seconds, "skipped" if interrupted else "error")
         return SpecReport(path, cases, time.perf_counter() - started, interrupted=interrupted, fault=fault)
 
@@ -166,12 +211,36 @@ def _judged(
     assert checked.compiled is not None
     lanes = [_lane(lane.name, result.lanes.get(lane.name)) for lane in checked.compiled.program.lanes]
     expected = [_expectation(verdict) for verdict in result.verdicts]
-    notes = [f"data: {use.source} replaces {use.asked_for}" for use in result.data if use.stands_in]
-    notes += [] if expected else ["no expectations"]
-    warnings = sum(found.severity == "warning" for found in checked.diagnostics)
-    notes += [f"{plural(warnings, 'warning')}; run `nnspec check` to see them"] if warnings else []
     cases = (Case("check", "check", "passed", seconds=check_seconds), *proofs, *lanes, *expected)
-    return SpecReport(path, cases, seconds, tuple(notes), interrupted=result.interrupted)
+    return SpecReport(path, cases, seconds, tuple(_notes(checked, result.data)), interrupted=result.interrupted)
+
+
+def _notes(checked: CheckResult, data: Sequence[DataUse]) -> Iterator[str]:
+    yield from (f"data: {use.source} replaces {use.asked_for}" for use in data if use.stands_in)
+    if checked.compiled is not None and not checked.compiled.program.expectations:
+        yield "no expectations"
+    warnings = sum(found.severity == "warning" for found in checked.diagnostics)
+    if warnings:
+        yield f"{plural(warnings, 'warning')}; run `nnspec check` to see them"
+
+
+def _unchanged(
+    path: str, checked: CheckResult, uses: Mapping[str, DataUse], then: SpecEntry, seconds: float
+) -> SpecReport:
+    """Return the report of a spec that passed when it was recorded, and would give the same bits again."""
+    assert checked.compiled is not None
+    program = checked.compiled.program
+    cases = (
+        Case("check", "check", "passed", seconds=seconds),
+        *(Case("lane", f"{lane.name} trains", "passed", _AS_RECORDED) for lane in program.lanes),
+        *(Case("expectation", _flat(each.text), "passed", _AS_RECORDED) for each in program.expectations),
+    )
+    notes = _notes(checked, tuple(dict.fromkeys(uses.values())))
+    return SpecReport(path, cases, seconds, tuple(notes), memory=Memory(then, unchanged=True))
+
+
+def _memory(now: Now, then: SpecEntry | None, result: RunResult, judged: SpecReport) -> Memory:
+    return Memory(then, now.entry(result, passed=judged.ok, seconds=judged.seconds), now.environment)
 
 
 def _lane(name: str, lane: LaneResult | None) -> Case:
@@ -227,7 +296,8 @@ def marks(tested: SpecReport) -> str:
 
 def outcome(tested: SpecReport) -> str:
     """Return the text after a spec's name: `..F FAILED (2.1 s)`."""
-    word = "INTERRUPTED" if tested.interrupted else tested.status.upper()
+    word = "UNCHANGED" if tested.memory.unchanged else tested.status.upper()
+    word = "INTERRUPTED" if tested.interrupted else word
     words = [marks(tested), word, f"({tested.seconds:.1f} s)"]
     return "; ".join([" ".join(filter(None, words)), *map(printable, tested.notes)])
 
@@ -247,6 +317,8 @@ def failures(tested: SpecReport, *, color: bool = False) -> str:
         elif case.kind == "gradients":
             lines.append(f"wrong {printable(case.name)}")
             lines += [f"        {line}" for line in _lines(case.detail)]
+        elif case.kind == "baseline":
+            lines.append(f"{printable(case.name)}: {printable(case.detail)}")
         elif case.kind == "lane":
             lines.append(f"lane {printable(case.name.removesuffix(' trains'))} {printable(case.detail)}")
         else:
@@ -262,8 +334,9 @@ def summary(tested: Sequence[SpecReport], asked: int, seconds: float) -> str:
     """Return the last line: `3 passed, 1 failed, 1 skipped in 4.2 s`. `asked` is the number of specs."""
     ended = [each for each in tested if not each.interrupted or not each.ok]
     counts = {
-        "passed": sum(each.status == "passed" for each in ended),
+        "passed": sum(each.status == "passed" and not each.memory.unchanged for each in ended),
         "failed": sum(not each.ok for each in ended),
+        "unchanged": sum(each.memory.unchanged for each in ended),
         "skipped": sum(each.status == "skipped" for each in ended),
         "not run": asked - len(ended),
     }

@@ -6,14 +6,14 @@ import math
 from collections.abc import Mapping
 
 from nnspec.checker import calculate
-from nnspec.checker.program import Case, Expectation, Figure
+from nnspec.checker.program import Case, Expectation, Figure, Program
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine.gradcheck import GradientReport
 from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import Verdict
 
-__all__ = ["judge"]
+__all__ = ["judge", "outcomes"]
 
 _EXACT = frozenset({"params", "trained_params", "flops", "memory"})
 _BEFORE = _EXACT | {"gradient_error"}
@@ -38,6 +38,19 @@ def judge(
         return _outcome(figure, lane)
 
     return tuple(_verdict(expectation, look, lanes) for expectation in compiled.program.expectations)
+
+
+def outcomes(program: Program, lanes: Mapping[str, LaneResult]) -> dict[str, dict[str, dict[int, float]]]:
+    """Return what training gave, by lane, figure and seed: what was measured, and what expectations mention."""
+    mentioned = [figure for each in program.expectations for case in each.cases for figure in case.figures()]
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    for name, lane in lanes.items():
+        figures = [Figure(name, measured) for measured in lane.figures]
+        figures += [figure for figure in mentioned if figure.lane == name and figure.name not in _BEFORE]
+        found[name] = {
+            figure.text: {one.seed: _outcome(figure, one) for one in lane.repeats or (lane,)} for figure in figures
+        }
+    return found
 
 
 def _verdict(expectation: Expectation, look: object, lanes: Mapping[str, LaneResult]) -> Verdict:

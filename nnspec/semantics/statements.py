@@ -29,9 +29,9 @@ def _normal(node: Node, case: Case, lanes: Mapping[str, str]) -> str:
     match node:
         case Number(value=value):
             return f"{value:,}" if isinstance(value, int) else repr(value)
-        case Figure(lane=lane, name=name, target=target):
+        case Figure(lane=lane):
             of = "" if lane == case.lane else f"{lanes.get(lane, lane)}."
-            return f"{of}{name}" + ("" if target is None else f"(loss={target!r})")
+            return f"{of}{node.text}"
         case Operation(operator=operator, operands=operands):
             words = [_normal(operand, case, lanes) for operand in operands]
             if operator in _TURNED:
