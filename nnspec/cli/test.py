@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -14,9 +15,33 @@ __all__ = ["command"]
 
 _EPILOG = """\
 \b
-Exit codes: 0 all passed; 1 an expectation missed, a lane diverged, or an error in a spec;
-2 usage, or no spec matches; 3 a bug in nnspec; 130 interrupted.
+Exit codes: 0 all passed; 1 an expectation missed, a lane diverged, a figure is worse than the baseline, or an error in
+a spec; 2 usage, no spec matches, or the baseline cannot be used; 3 a bug in nnspec; 4 all that ran passed, but --budget
+left specs untested; 130 interrupted.
 """
+_OMITTED = 4
+
+
+def _seconds(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    """Return a time in seconds: `90s`, `10m`, `1h30m`."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8}(?:\.\d{1,3})?)s)?", text)
+    hours, minutes, seconds = (float(each or 0) for each in found.groups()) if found else (0.0, 0.0, 0.0)
+    if not (total := hours * 3600 + minutes * 60 + seconds):
+        raise click.BadParameter(f"{text!r} is not a time such as 90s, 10m or 1h30m")
+    return total
+
+
+def _shard(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    """Return the number of a shard, from 1, and the number of all: `2/4`."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text)
+    number, count = (int(each) for each in found.groups()) if found else (0, 0)
+    if not 1 <= number <= count:
+        raise click.BadParameter(f"{text!r} is not a shard such as 2/4, the second of four")
+    return number, count
 
 
 @click.command("test", epilog=_EPILOG)
@@ -31,7 +56,29 @@ Exit codes: 0 all passed; 1 an expectation missed, a lane diverged, or an error 
     help="Train each spec in N parallel processes; by default, as many as are worthwhile.",
 )
 @click.option("--fail-fast", "-x", is_flag=True, help="Stop after the first failure.")
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Compare with the results in FILE; what has not changed since is not trained again.",
+)
+@click.option("--update", is_flag=True, help="Record the specs that pass in the baseline.")
+@click.option("--update-failed", is_flag=True, help="Record those that fail as well.")
+@click.option("--retrain", is_flag=True, help="Also train what has not changed; it must give the same bits.")
+@click.option(
+    "--budget", callback=_seconds, metavar="TIME", help="Test what fits in TIME, such as 10m; what changed first."
+)
+@click.option(
+    "--shard", callback=_shard, metavar="I/N", help="Test the I-th of N shares of the specs that take equally long."
+)
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Also write the results as JUnit XML.")
+@click.option(
+    "--summary",
+    "page",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write the results as Markdown; appended if FILE is $GITHUB_STEP_SUMMARY.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="Print only failures and the summary.")
 @extensions_option
 def command(
@@ -41,7 +88,14 @@ def command(
     offline: bool,
     jobs: int | None,
     fail_fast: bool,
+    baseline: Path | None,
+    update: bool,
+    update_failed: bool,
+    retrain: bool,
+    budget: float | None,
+    shard: tuple[int, int] | None,
     junit: Path | None,
+    page: Path | None,
     quiet: bool,
 ) -> int:
     """Run specs as tests: check them, check their gradients, train them, and check their expectations. No run folders
@@ -51,21 +105,30 @@ def command(
     """
     from nnspec.cli.faults import report_fault
     from nnspec.data.source import Access
+    from nnspec.project.against import Record
     from nnspec.project.config import load_config
     from nnspec.project.inputs import find_specs
     from nnspec.project.junit import refuse_unwritable, write_junit
+    from nnspec.project.markdown import write_page
+    from nnspec.project.planning import schedule
     from nnspec.project.testing import SpecReport, SpecTester, exit_code, failures, outcome, summary
     from nnspec.text import printable
     from nnspec.view.terminal.ticker import Ticker
 
+    started = time.perf_counter()
     if "-" in paths:
         raise click.UsageError("specs cannot be tested from standard input")
+    if baseline is None and (update or update_failed or retrain):
+        raise click.UsageError(f"--{'retrain' if retrain else 'update'} needs --baseline FILE")
     config = load_config()
     names = find_specs(
         paths, root=Path(config.folder), exclude=config.exclude, respect_gitignore=config.respect_gitignore
     )
-    if junit is not None:
-        refuse_unwritable(junit)
+    for file in (junit, page, baseline if update or update_failed else None):
+        if file is not None:
+            refuse_unwritable(file)
+    record = Record.read(baseline, names, update=update, update_failed=update_failed)
+    planned = schedule(record, overrides, retrain=retrain, shard=shard, budget=budget, started=started)
 
     ticker = None if quiet or sys.stdout is None else Ticker(sys.stdout)
 
@@ -76,20 +139,32 @@ def command(
     def on_fault(path: str, error: Exception) -> None:
         report_fault(error, printable(path))
 
-    started = time.perf_counter()
-    tester = SpecTester(overrides, Access(data_dir, offline), jobs=jobs, observer=ticker, on_fault=on_fault)
+    tester = SpecTester(
+        overrides,
+        Access(data_dir, offline),
+        jobs=jobs,
+        observer=ticker,
+        on_fault=on_fault,
+        recorded=record.entries,
+        retrain=retrain,
+    )
     tested: list[SpecReport] = []
-    for each in tester.run(names, fail_fast=fail_fast, begins=begins):
+    for each in tester.run(planned.paths, fail_fast=fail_fast, begins=begins, admits=planned.admits):
         tested.append(each)
         if ticker is not None:
             ticker.clear()
             click.echo(outcome(each))
     seconds = time.perf_counter() - started
+    tested = record.settled(tested)
     for text in filter(None, (failures(each, color=colored(sys.stdout)) for each in tested)):
         click.echo(f"\n{text}")
+    remarks = [*record.remarks(tested), *record.write(tested), *planned.remarks()]
     if not quiet:
-        click.echo()
-    click.echo(summary(tested, len(names), seconds))
+        click.echo("\n".join(["", *remarks, *([""] if remarks else [])]))
+    last = summary(tested, len(planned.paths), seconds) + record.count(tested)
+    click.echo(last)
     if junit is not None:
         write_junit(junit, tested, seconds)
-    return exit_code(tested)
+    if page is not None:
+        write_page(page, tested, remarks, last)
+    return exit_code(tested) or (_OMITTED if planned.omitted else 0)

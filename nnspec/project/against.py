@@ -2,34 +2,142 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nnspec.diagnostics.formats.base import plural
-from nnspec.errors import some_of
-from nnspec.project.baseline import Baseline, key_of, read_baseline
+from nnspec.project.baseline import Baseline, SpecEntry, key_of, read_baseline
 from nnspec.project.remembering import Difference, Outcome, compared, differences, tests
 from nnspec.project.testing import Case, SpecReport
 from nnspec.statistics.significance import LEVEL
 from nnspec.text import printable
 
-__all__ = ["count", "record", "remarks", "settled"]
+__all__ = ["Record", "settled"]
 
-_SHOWN = 20
-"""Figures that got better to list on a terminal."""
+_SHOWN = 6
+"""Names to list in a remark."""
+_JITTER = 2.0
+"""Seconds, or half of what is recorded, by which times vary: they must not show up in every diff."""
 _WRONG: dict[Outcome, str] = {
     "worse": "worse than recorded",
-    "not reproduced": "not reproduced, though meaning, data and kernels are those of the baseline",
+    "not reproduced": "not reproduced, although meaning, data and kernels are those of the baseline",
 }
+_COUNTED = ("not reproduced", "worse", "better", "not told apart", "equal", "reproduced")
+
+
+@dataclass(frozen=True)
+class Record:
+    """The specs to test, and the baseline, if there is one."""
+
+    names: Sequence[str]
+    path: Path | None = None
+    baseline: Baseline = field(default_factory=Baseline)
+    update: bool = False
+    """Whether to record specs that pass, and with `update_failed` all that were trained."""
+    update_failed: bool = False
+
+    @classmethod
+    def read(
+        cls, path: Path | None, names: Sequence[str], *, update: bool = False, update_failed: bool = False
+    ) -> Record:
+        """Read a baseline; if it is to be written, it need not exist. Raises BaselineError."""
+        update = update or update_failed
+        found = Baseline() if path is None or (update and not path.exists()) else read_baseline(path)
+        return cls(names, path, found, update, update_failed)
+
+    def key(self, name: str) -> str:
+        """Return the name of a spec in the baseline; without one, its path."""
+        return name if self.path is None else key_of(name, self.path)
+
+    @property
+    def entries(self) -> dict[str, SpecEntry] | None:
+        """The entries by spec; None if there is no baseline."""
+        if self.path is None:
+            return None
+        found = {name: self.baseline.specs.get(self.key(name)) for name in self.names}
+        return {name: entry for name, entry in found.items() if entry is not None}
+
+    def settled(self, tested: Sequence[SpecReport]) -> list[SpecReport]:
+        """Compare the figures of all specs; see `settled`."""
+        return settled(tested, self.baseline, accept=self.update)
+
+    def remarks(self, tested: Sequence[SpecReport]) -> Iterator[str]:
+        """Yield what else there is to say: why specs were trained, what got better, what these seeds cannot tell, what
+        is new, and what is gone."""
+        if self.path is None:
+            return
+        causes: dict[tuple[str, ...], list[str]] = {}
+        for spec in tested:
+            causes.setdefault(spec.memory.causes, []).append(spec.path)
+        for words, paths in causes.items():
+            if words:
+                more = "; …" if len(words) > _SHOWN else ""
+                yield f"changed: {_some(paths)}: {'; '.join(map(printable, words[:_SHOWN]))}{more}"
+        for spec in tested:
+            yield from _of_spec(spec, accepted=self.update)
+        new = [spec.path for spec in tested if spec.memory.now is not None and spec.memory.then is None]
+        if new and not self.update:
+            yield f"new: {_some(new)}: not in the baseline; --update records {'it' if len(new) == 1 else 'them'}"
+        known = {self.key(name) for name in self.names}
+        gone = [name for name in self.baseline.specs if name not in known and not (self.path.parent / name).exists()]
+        if gone:
+            yield f"gone: {_some(gone)}: in the baseline, but there is no such file; delete the entry from {self._name}"
+
+    def count(self, tested: Sequence[SpecReport]) -> str:
+        """Return how many figures changed, to follow the summary: `; figures: 1 worse, 9 reproduced`."""
+        found = Counter(_word(each) for spec in tested for each in spec.memory.differences)
+        words = [f"{found[word]:,} {word}" for word in _COUNTED if found[word]]
+        return f"; figures: {', '.join(words)}" if words else ""
+
+    def write(self, tested: Sequence[SpecReport]) -> Iterator[str]:
+        """Record what was tested, if asked to, and yield what was recorded and what was not.
+
+        The file is read again, so that entries written in the meantime are kept. Raises BaselineError.
+        """
+        if self.path is None or not self.update:
+            return
+        baseline = read_baseline(self.path) if self.path.exists() else Baseline()
+        entries: dict[str, SpecEntry] = {}
+        for spec in tested:
+            now, key = spec.memory.now, self.key(spec.path)
+            if now is not None and (spec.ok or self.update_failed):
+                before = baseline.specs.get(key)
+                if before is not None and abs(now.seconds - before.seconds) < max(_JITTER, before.seconds / 2):
+                    now = replace(now, seconds=before.seconds)
+                if now != before:
+                    entries[key] = now
+        if entries:
+            baseline.updated(entries, _kernels(tested)).write(self.path)
+        yield f"recorded in {self._name}: {_some([*entries]) if entries else 'nothing new'}"
+        refused = [spec.path for spec in tested if not spec.ok and not (self.update_failed and spec.memory.now)]
+        if refused:
+            how = "" if self.update_failed else "; --update-failed records specs that were trained nevertheless"
+            yield f"not recorded: {_some(refused)}: failed{how}"
+
+    @property
+    def _name(self) -> str:
+        return printable(str(self.path))
+
+
+def _word(found: Difference) -> str:
+    if found.outcome == "same":
+        return "reproduced" if found.change is None else "equal"
+    return "not told apart" if found.outcome == "unclear" else found.outcome
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return printable(", ".join(names[:_SHOWN])) + more
 
 
 def settled(tested: Sequence[SpecReport], baseline: Baseline, *, accept: bool = False) -> list[SpecReport]:
     """Compare the figures of all specs, and add a case for each lane that is in the baseline.
 
-    Each figure is tested at the level 5 % / their number (Bonferroni), so that of runs in which nothing changed, at
-    most 5 % fail. With `accept`, figures that got worse do not fail; those that must be reproduced always do.
+    Each figure is tested at the level 5 % / their number (Bonferroni): of runs in which nothing changed, at most 5 %
+    fail. With `accept`, figures that got worse do not fail; those that must be reproduced always do.
     """
     pairs = [(each.memory.then, each.memory.now) for each in tested]
     level = LEVEL / max(1, sum(tests(then, now) for then, now in pairs if then is not None and now is not None))
@@ -41,100 +149,43 @@ def _kernels(tested: Sequence[SpecReport]) -> dict[str, Mapping[str, Any]]:
     return {each.memory.now.kernels: each.memory.environment for each in tested if each.memory.now is not None}
 
 
-def _settled(
-    tested: SpecReport, level: float, kernels: Mapping[str, Mapping[str, Any]], accept: bool
-) -> SpecReport:
+def _settled(tested: SpecReport, level: float, kernels: Mapping[str, Mapping[str, Any]], accept: bool) -> SpecReport:
     then, now = tested.memory.then, tested.memory.now
     if then is None or now is None:
         return tested
-    found = tuple(compared(then, now, level))
-    causes = tuple(differences(then, now, kernels))
+    found, causes = tuple(compared(then, now, level)), tuple(differences(then, now, kernels))
+    cases = [
+        _case(lane, [each for each in found if each.lane == lane], causes, accept)
+        for lane in now.lanes
+        if lane in then.lanes
+    ]
     memory = replace(tested.memory, differences=found, causes=causes)
-    cases = [_case(lane, [each for each in found if each.lane == lane], causes, accept) for lane in now.lanes if lane in then.lanes]
     return replace(tested, cases=(*tested.cases, *cases), memory=memory)
 
 
 def _case(lane: str, found: Sequence[Difference], causes: Sequence[str], accept: bool) -> Case:
     bad = [each for each in found if each.outcome == "not reproduced" or (each.outcome == "worse" and not accept)]
-    name = f"{lane} against the baseline"
-    if not bad:
-        return Case("baseline", name, "passed")
     lines = [f"{each.figure} is {_WRONG[each.outcome]}: {each.text}" for each in bad]
-    return Case("baseline", name, "failed", "\n".join([*lines, *causes]))
+    detail = "\n".join([*lines, *causes]) if bad else ""
+    return Case("baseline", f"{lane} against the baseline", "failed" if bad else "passed", detail)
 
 
-def remarks(tested: Sequence[SpecReport], baseline: Baseline, path: Path) -> Iterator[str]:
-    """Yield what else is to be said: what got better, what cannot be told, what is new, and what is gone."""
-    better = [(spec, each) for spec in tested for each in spec.memory.differences if each.outcome == "better"]
-    for spec, each in better[:_SHOWN]:
-        yield f"better: {printable(spec.path)}, {printable(each.name)}: {each.text}"
-    if len(better) > _SHOWN:
-        yield f"better: {plural(len(better) - _SHOWN, 'more figure')}"
-    for spec in tested:
-        yield from _of_spec(spec)
-    causes: dict[tuple[str, ...], list[str]] = {}
-    for spec in tested:
-        causes.setdefault(spec.memory.causes, []).append(spec.path)
-    for words, paths in causes.items():
-        if words:
-            yield f"changed: {printable(some_of(paths, 6))}: {printable(some_of(words, 6))}"
-    known = {key_of(spec.path, path) for spec in tested}
-    gone = [name for name in baseline.specs if name not in known and not (path.parent / name).exists()]
-    if gone:
-        names = printable(some_of(gone, 6))
-        yield f"gone: {names}: in the baseline, but there is no such file; delete the entry from {printable(str(path))}"
-
-
-def _of_spec(spec: SpecReport) -> Iterator[str]:
-    name, memory = printable(spec.path), spec.memory
-    if memory.now is None:
-        return
-    if memory.then is None:
-        yield f"new: {name} is not in the baseline; --update records it"
-    unclear = [each for each in memory.differences if each.outcome == "unclear"]
+def _of_spec(spec: SpecReport, *, accepted: bool) -> Iterator[str]:
+    name, found = printable(spec.path), spec.memory.differences
+    for outcome in ("worse", "better") if accepted else ("better",):
+        figures = [f"{printable(each.name)} {each.text}" for each in found if each.outcome == outcome]
+        if figures:
+            more = f"; and {plural(len(figures) - _SHOWN, 'more figure')}" if len(figures) > _SHOWN else ""
+            yield f"{outcome}: {name}: {'; '.join(figures[:_SHOWN])}{more}"
+    unclear = [each for each in found if each.outcome == "unclear" and each.change is not None]
     if unclear:
-        of = sum(each.change is not None for each in memory.differences)
-        worst = min(unclear, key=lambda each: each.change.p if each.change is not None else 1.0)
+        nearest = min(unclear, key=lambda each: each.change.p if each.change is not None else 1.0)
+        of = sum(each.change is not None for each in found)
         yield (
-            f"cannot tell: {name}, {len(unclear)} of {plural(of, 'figure')}, such as {printable(worst.name)}: "
-            f"{worst.text}; {worst.lack}"
+            f"cannot tell: {name}: {len(unclear):,} of {plural(of, 'figure')} changed by less than these seeds can "
+            f"show, such as {printable(nearest.name)} {nearest.text}; {nearest.lack}"
         )
-    for outcome, words in (("new", "is not in the baseline; --update records it"), ("gone", "is in the baseline only")):
-        found = [each.name if each.figure else f"lane {each.name}" for each in memory.differences if each.outcome == outcome]
-        if found:
-            yield f"{outcome}: {name}, {printable(some_of(found, 6))} {words}"
-
-
-def count(tested: Sequence[SpecReport]) -> str:
-    """Return how many figures changed, for the summary line; empty if none were compared."""
-    words = {"not reproduced": 0, "worse": 0, "better": 0, "unclear": 0, "same": 0}
-    for each in (each for spec in tested for each in spec.memory.differences):
-        if each.outcome in words:
-            words[each.outcome] += 1
-    shown = {**words}
-    shown["cannot tell"], shown["the same"] = shown.pop("unclear"), shown.pop("same")
-    return ", ".join(f"{number:,} {word}" for word, number in shown.items() if number)
-
-
-def record(tested: Sequence[SpecReport], path: Path, *, failed: bool = False) -> tuple[list[str], list[str]]:
-    """Write what was tested into the baseline; return the specs whose entries changed, and those that were not recorded
-    because they failed (unless `failed`).
-
-    The file is read again, so that entries written in the meantime are kept. Raises BaselineError.
-    """
-    baseline = read_baseline(path) if path.exists() else Baseline()
-    given = [each for each in tested if each.memory.now is not None]
-    entries = {}
-    for each in given:
-        now, key = each.memory.now, key_of(each.path, path)
-        assert now is not None
-        if each.ok or failed:
-            before = baseline.specs.get(key)
-            if before is not None and before.seconds / 2 <= now.seconds <= before.seconds * 2:
-                now = replace(now, seconds=before.seconds)  # times vary, and would show up in every diff
-            if now != before:
-                entries[key] = now
-    if entries:
-        baseline.updated(entries, _kernels(tested)).write(path)
-    refused = [each.path for each in tested if not each.ok and not (failed and each.memory.now is not None)]
-    return [*entries], refused
+    for outcome, words in (("new", "not in the baseline"), ("gone", "only in the baseline")):
+        names = [each.name if each.figure else f"lane {each.name}" for each in found if each.outcome == outcome]
+        if names:
+            yield f"{outcome}: {name}: {_some(names)}: {words}"

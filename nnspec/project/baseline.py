@@ -225,7 +225,9 @@ def _spec(record: Any, path: str) -> SpecEntry:
     if "\0" in path:
         raise ValueError(f"{where} is no path")
     entry = _known(record, SpecEntry, where)
-    lanes = {name: _lane(each, f"lane {_shown(name)} of {path}") for name, each in _get(entry, "lanes", dict, where).items()}
+    lanes = {
+        name: _lane(each, f"lane {_shown(name)} of {path}") for name, each in _get(entry, "lanes", dict, where).items()
+    }
     try:
         meaning = Meaning.of_record(_get(entry, "meaning", dict, where))
     except (LookupError, TypeError, AttributeError, ValueError):

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nnspec.api import check
-from nnspec.errors import NnspecError
+from nnspec.diagnostics.formats.base import plural
+from nnspec.errors import NnspecError, some_of
 from nnspec.files import utf8
+from nnspec.project.against import Record
 from nnspec.project.baseline import SpecEntry
 from nnspec.project.remembering import Now
+from nnspec.text import printable
 
-__all__ = ["Budget", "Planned", "planned", "shards"]
+__all__ = ["Planned", "Schedule", "planned", "schedule", "shards"]
 
 _OVERHEAD = 0.2
 """Seconds to check a spec, its gradients and its data."""
@@ -30,7 +33,7 @@ class Planned:
     key: str
     """Its name in the baseline."""
     seconds: float
-    """How long its test takes if it is trained. It must not depend on the machine: all CI jobs divide the same specs."""
+    """How long its test takes if it is trained; the same on every machine, since all CI jobs divide the same specs."""
     urgency: int
     """0 if its meaning changed, it failed or it is not recorded; 1 if it is trained for another reason; 2 if it is
     probably not trained at all."""
@@ -79,24 +82,61 @@ def shards(specs: Sequence[Planned], count: int) -> list[list[Planned]]:
 
 
 @dataclass
-class Budget:
-    """A time in which as many specs as possible are tested, the most urgent first and of those the shortest."""
+class Schedule:
+    """The specs to test, in order, and the time in which to do it."""
 
-    seconds: float
-    specs: Sequence[Planned]
-    started: float = field(default_factory=time.perf_counter)
+    paths: Sequence[str]
+    specs: Mapping[str, Planned] = field(default_factory=dict)
+    budget: float = math.inf
+    started: float = 0.0
+    shard: str = ""
+    """What this shard has, in words; empty if specs are not divided."""
     omitted: list[Planned] = field(default_factory=list)
     """The specs for which there was not enough time."""
 
-    @property
-    def order(self) -> list[str]:
-        """The paths of the specs, in the order in which they are to be tested."""
-        return [each.path for each in sorted(self.specs, key=lambda each: (each.urgency, each.seconds, each.key))]
-
     def admits(self, path: str) -> bool:
         """Whether a spec still fits in the time that is left."""
-        spec = next(each for each in self.specs if each.path == path)
-        fits = time.perf_counter() - self.started + spec.expected <= self.seconds
-        if not fits:
-            self.omitted.append(spec)
-        return fits
+        if math.isinf(self.budget) or self._passed() + self.specs[path].expected <= self.budget:
+            return True
+        self.omitted.append(self.specs[path])
+        return False
+
+    def _passed(self) -> float:
+        return time.perf_counter() - self.started
+
+    def remarks(self) -> Iterator[str]:
+        """Yield what was not tested, and why."""
+        if self.shard:
+            yield self.shard
+        if self.omitted:
+            paths = printable(some_of([each.path for each in self.omitted], 12))
+            seconds = sum(each.expected for each in self.omitted)
+            needed = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
+            number = plural(len(self.omitted), "spec")
+            yield f"not tested, since they do not fit in the budget: {number}, about {needed}: {paths}"
+
+
+def schedule(
+    record: Record,
+    overrides: Sequence[str],
+    *,
+    retrain: bool = False,
+    shard: tuple[int, int] | None = None,
+    budget: float | None = None,
+    started: float = 0.0,
+) -> Schedule:
+    """Choose the specs of a shard, and order them for a budget: the most urgent first, and of those the shortest."""
+    if shard is None and budget is None:
+        return Schedule(record.names)
+    entries = record.entries or {}
+    specs = [planned(name, record.key(name), overrides, entries.get(name), retrain=retrain) for name in record.names]
+    words = ""
+    if shard is not None:
+        number, count = shard
+        chosen = {each.path for each in shards(specs, count)[number - 1]}
+        specs = [each for each in specs if each.path in chosen]
+        words = f"shard {number} of {count}: {len(specs):,} of {plural(len(record.names), 'spec')}"
+    if budget is not None:
+        specs.sort(key=lambda each: (each.urgency, each.seconds, each.key))
+    paths = [each.path for each in specs]
+    return Schedule(paths, {each.path: each for each in specs}, math.inf if budget is None else budget, started, words)

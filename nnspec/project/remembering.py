@@ -106,7 +106,7 @@ def differences(then: SpecEntry, now: SpecEntry, kernels: Mapping[str, Mapping[s
     if then.kernels != now.kernels:
         before, here = kernels.get(then.kernels, {}), kernels.get(now.kernels, {})
         names = [name for name in dict.fromkeys((*before, *here)) if before.get(name) != here.get(name)]
-        found = [f"{name} {in_words(before.get(name))}, now {in_words(here.get(name))}" for name in names]
+        found = [f"{name} {in_words(before.get(name))}, now {in_words(here.get(name))}" for name in names if before]
         yield f"other kernels: {'; '.join(found) or 'those of the baseline are not described in it'}"
     for lane, entry in now.lanes.items():
         known = then.lanes.get(lane)
@@ -152,9 +152,14 @@ class Difference:
         if math.isfinite(found.low):
             words[0] += f" [{found.low:+.3g}, {found.high:+.3g}]"
         old, new = found.sizes
-        words.append("" if self.outcome == "same" else "p < 0.0001" if found.p < 1e-4 else f"p = {found.p:.2g}")
+        tested = self.outcome != "same" and found.p < 1
+        words.append("" if not tested else "p < 0.0001" if found.p < 1e-4 else f"p = {found.p:.2g}")
         words.append(plural(new, "seed") if old == new else f"{old} and {plural(new, 'seed')}")
-        words += [f"no finite value in {lost} → {lost_now} of them" for lost, lost_now in (found.not_finite,) if lost or lost_now]
+        words += [
+            f"no finite value in {lost} → {lost_now} of them"
+            for lost, lost_now in (found.not_finite,)
+            if lost or lost_now
+        ]
         return "".join(f", {word}" for word in words if word)
 
     @property

@@ -22,7 +22,18 @@ from nnspec.runner.options import RunOptions
 from nnspec.text import printable
 from nnspec.training.observer import Observer, Silent
 
-__all__ = ["Case", "Memory", "SpecReport", "SpecTester", "Status", "exit_code", "failures", "marks", "outcome", "summary"]
+__all__ = [
+    "Case",
+    "Memory",
+    "SpecReport",
+    "SpecTester",
+    "Status",
+    "exit_code",
+    "failures",
+    "marks",
+    "outcome",
+    "summary",
+]
 
 Status = Literal["passed", "failed", "error", "skipped"]
 
@@ -318,7 +329,8 @@ def failures(tested: SpecReport, *, color: bool = False) -> str:
             lines.append(f"wrong {printable(case.name)}")
             lines += [f"        {line}" for line in _lines(case.detail)]
         elif case.kind == "baseline":
-            lines.append(f"{printable(case.name)}: {printable(case.detail)}")
+            lines.append(printable(case.name))
+            lines += [f"        {line}" for line in _lines(case.detail)]
         elif case.kind == "lane":
             lines.append(f"lane {printable(case.name.removesuffix(' trains'))} {printable(case.detail)}")
         else:
