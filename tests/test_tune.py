@@ -155,6 +155,14 @@ def test_mistakes_are_reported_where_they_are(more: str, code: str, at: str) -> 
     assert (code, at) in find(base(more=f"{RACE}{VALIDATED}{more}\n"))
 
 
+def test_a_search_covers_a_limited_number_of_settings() -> None:
+    lets = "".join(f"let x{n} = 0.1\n" for n in range(51))
+    tune = "; ".join(f"x{n} = uniform(0, 1)" for n in range(51))
+    more = f"{RACE}{VALIDATED}{lets}tune {{ budget = 2; search = halton; {tune} }}\n"
+    assert ("NN302", "halton") in find(base(more=more))
+    assert not diagnose(base(more=more.replace("halton", "random")))
+
+
 def test_a_wrong_value_is_reported_once() -> None:
     (found,) = diagnose(base(more=f"{RACE}{VALIDATED}tune {{ optimizer.lr = uniform(-3, 1) }}\n"))
     assert found.message.startswith("`lr` must be greater than 0")

@@ -174,7 +174,11 @@ def search_of(
         message = f"this is {runs:,} trials; the limit is {MAX_RUNS:,}"
         findings.error("NN603", message, spans.get("budget", tune.head))
         return None
-    places = {lane: tuple(_places(own, settings, seed)) for lane, own in mine.items()}
+    try:
+        places = {lane: tuple(_places(own, settings, seed)) for lane, own in mine.items()}
+    except ValueError as error:  # more settings than the search covers
+        findings.error("NN302", str(error), spans.get("search", tune.head))
+        return None
     return Search(settings, mine, places, tune.head, spans, bool(dimensions))
 
 

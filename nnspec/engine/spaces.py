@@ -267,7 +267,7 @@ class Integers(Space):
 
     def place(self, value: Any) -> float:
         """The middle of the values of u that give the integer, or its place on the logarithmic scale."""
-        if isinstance(value, bool) or value not in self.all_values:
+        if type(value) is not int or value not in self.all_values:
             raise self._outside(value)
         if not self.log:
             return (value - self.low + 0.5) / len(self.all_values)
