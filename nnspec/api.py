@@ -561,7 +561,11 @@ def _run_into(
         if compiled.program.tuning is not None:
             tuned = tuned_by(compiled.program.tuning, compiled.program, result.lanes)
         if tuned is not None:
-            result.tuned, result.summary["tuned"] = tuned, tuned.record()
+            from nnspec.results.search_summary import search_record
+
+            race = () if searches else compiled.program.lanes
+            found = search_record(tuned, race, {} if searches else result.lanes)
+            result.tuned, result.summary["tuned"] = tuned, tuned.record() | {"summary": found}
         notes.extend(_elsewhere(result.summary["ways"]))
         result.notes = (*result.notes, *notes)
         if result.notes:

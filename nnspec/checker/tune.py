@@ -17,7 +17,7 @@ from nnspec.checker.runs import Run
 from nnspec.checker.sweep import Point, applying_to, exact_text, items_of, split_lane, text_of, wholes
 from nnspec.checker.vocabulary import SETTINGS, SPACE, TRAIN, TUNE, other_names, respelt
 from nnspec.diagnostics import Note, Span
-from nnspec.engine.spaces import Choice, Space
+from nnspec.engine.spaces import Choice, Space, UniformSpace
 from nnspec.syntax import tree
 
 __all__ = ["Search", "as_trial", "can_choose", "search_of", "split_flags"]
@@ -32,18 +32,23 @@ class Dimension:
     lane: str
     """The lane if it is searched for in one only; "" for all lanes."""
     space: Space
-    items: Mapping[str, tree.Expression]
-    """The values of a list, by their texts; empty for other spaces."""
+    items: Sequence[tuple[Any, tree.Expression]] = ()
+    """The values of a list, with their expressions; empty for other spaces."""
 
     def value(self, place: float) -> tuple[tree.Expression, Swept, Any]:
         """Return the value at a place in [0, 1): as an expression, as text, and for the record."""
         value = self.space.at(place)
-        expression = self.items[value] if self.items else tree.Constant(value, self.setting.given.value.span)
+        if not self.items:
+            return self._written(value, tree.Constant(value, self.setting.given.value.span))
+        return self._written(*self.items[min(int(place * len(self.items)), len(self.items) - 1)])
+
+    def _written(self, value: Any, expression: tree.Expression) -> tuple[tree.Expression, Swept, Any]:
         text = text_of(expression)
-        plain: Any = text
-        if isinstance(expression, tree.Constant) and not isinstance(expression.value, str):
-            plain = expression.value
-        return expression, Swept(self.setting.text, text, exact_text(expression, text), self.lane), plain
+        return expression, Swept(self.setting.text, text, exact_text(expression, text), self.lane), value
+
+    def chosen(self, study: int) -> tuple[tree.Expression, Swept, Any]:
+        """Return what a study chose, counted from 0."""
+        return self._written(*self.items[study])
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,17 +81,16 @@ class Search:
         dimensions = self.dimensions[lane]
         if not self.settings.chosen or not dimensions:
             return [self.middle(lane)]
-        found = []
-        for place in range(len(dimensions[0].items)):
-            swept, assignments = [], []
-            for each in dimensions:
-                text, expression = [*each.items.items()][place]
-                text = text_of(expression)
-                assignments.append(_assignment(each, expression))
-                swept.append(Swept(each.setting.text, text, exact_text(expression, text), lane))
-            label = f"study={place + 1}"
-            found.append(Point(tuple(assignments), tuple(swept), label, place + 1, {"study": place}))
-        return found
+        return [
+            Point(
+                tuple(_assignment(each, each.chosen(study)[0]) for each in dimensions),
+                tuple(replace(each.chosen(study)[1], lane=lane) for each in dimensions),
+                f"study={study + 1}",
+                study + 1,
+                {"study": study},
+            )
+            for study in range(len(dimensions[0].items))
+        ]
 
     def trials(self, lane: str) -> Iterator[tuple[Point, Trial]]:
         """Yield the trials of a lane and the points that they are at."""
@@ -155,9 +159,9 @@ def search_of(
         if not lane and len(setting.path) == 1 and not _is_setting(setting, evaluator):
             _unknown(setting, flags, findings, recovery)
             continue
-        found = _space(setting, settings is not None and settings.chosen, evaluator)
+        found = _dimension(setting, lane, settings is not None and settings.chosen, evaluator)
         if found is not None:
-            dimensions.append(Dimension(setting, lane, *found))
+            dimensions.append(found)
     if findings.count > before or settings is None:
         return None
     mine = {
@@ -236,39 +240,47 @@ def _unknown(setting: Assignment, lanes: Mapping[str, object], findings: Finding
     )
 
 
-def _space(setting: Assignment, chosen: bool, evaluator: Evaluator) -> tuple[Space, dict[str, tree.Expression]] | None:
-    """Return the space of a setting and, for a list, its items by their texts; None if it is wrong."""
+def _dimension(setting: Assignment, lane: str, chosen: bool, evaluator: Evaluator) -> Dimension | None:
+    """Return a setting with its space; None if it is wrong. What studies have `chosen` need not differ."""
     findings, expression = evaluator.findings, setting.given.value
     while isinstance(expression, tree.Group):
         expression = expression.inner
-    if (
-        isinstance(expression, tree.Call)
-        and expression.callee.text == Choice.spec_name
-        and len(expression.arguments) == 1
-    ):
+    is_choice = isinstance(expression, tree.Call) and expression.callee.text == Choice.spec_name
+    if is_choice and isinstance(expression, tree.Call) and len(expression.arguments) == 1:
         expression = expression.arguments[0].value
     if why := _not_searched(setting.text):
         findings.error("NN203", f"`tune` cannot choose `{setting.text}`: {why}", setting.span)
         return None
-    items = items_of(expression, evaluator)
-    if isinstance(items, Unknown):
+    listed = items_of(expression, evaluator)
+    if isinstance(listed, Unknown):
         return None
-    if items is None:
+    if listed is None:
         value = evaluator.argument(replace(SPACE, name=setting.text), setting.given)
-        return (value, {}) if isinstance(value, Space) else None
-    found: dict[str, tree.Expression] = {}
-    for number, item in enumerate(items):
-        text = str(number) if chosen else text_of(item)
-        if text in found:
-            note = Note(found[text].span, "first given here")
-            findings.error("NN204", f"`{text}` is given twice", item.span, notes=(note,))
+        return Dimension(setting, lane, value) if isinstance(value, Space) else None
+    items = [(_plain(item, evaluator), item) for item in listed]
+    if chosen:
+        return Dimension(setting, lane, UniformSpace(0, 1), items)
+    firsts: dict[str, Span] = {}
+    for value, item in items:
+        if repr(value) in firsts:
+            note = Note(firsts[repr(value)], "first given here")
+            findings.error("NN204", f"`{text_of(item)}` is given twice", item.span, notes=(note,))
             return None
-        found[text] = item
-    if len(found) < 2 and not chosen:
+        firsts[repr(value)] = item.span
+    if len(items) < 2:
         help = "without a choice, set it outside `tune`"
         findings.error("NN302", "a space needs at least two values", expression.span, help=help)
         return None
-    return Choice(tuple(found)), found
+    return Dimension(setting, lane, Choice(tuple(value for value, _ in items)), items)
+
+
+def _plain(expression: tree.Expression, evaluator: Evaluator) -> Any:
+    """Return an item of a list for the record: a number, true, false, none, or any other value as written."""
+    if isinstance(expression, (tree.Constant, tree.Unary, tree.Binary, tree.Group)):
+        value = evaluator.value(expression)
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
+    return text_of(expression)
 
 
 def _is_fixed(setting: Assignment, flags: Sequence[Assignment]) -> bool:

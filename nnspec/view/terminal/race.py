@@ -206,7 +206,12 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
         console.print(_lanes(lanes, order, console, target, result.figure))
         console.print()
     _folds(result, console)
-    _best(result, console)
+    if result.tuned is not None:
+        from nnspec.view.terminal.search import print_search
+
+        print_search(result.tuned, result.summary["tuned"]["summary"], console)
+    else:
+        _best(result, console)
     for lane in lanes[:_IN_FULL]:
         for line in (*counts(lane, _classes(result, lane), console.width), *written(lane)):
             _line(console, line)

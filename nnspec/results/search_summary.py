@@ -1,0 +1,215 @@
+"""What a search says: what fewer trials would have found, how far a setting may be off, how stable the ranking is, how
+long the lanes take to the target, and what speaks against its fairness."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from nnspec.checker.program import Experiment
+from nnspec.results.lane import LaneResult
+from nnspec.results.tuning import Study, Tuned
+from nnspec.statistics.budgets import expected_best
+from nnspec.statistics.sensitivity import Sensitivity, sensitivity
+from nnspec.statistics.stability import Stability, over_seeds, over_trials
+from nnspec.statistics.targets import time_to_target, times_to_target
+from nnspec.text import finite
+
+__all__ = ["ranges", "search_record"]
+
+_INCLUDED = {
+    ("Momentum", "SGD"): "momentum = 0",
+    ("Nesterov", "SGD"): "momentum = 0",
+    ("Adam", "RMSProp"): "a first beta of 0",
+    ("Adam", "Momentum"): "a large eps",
+    ("Adam", "SGD"): "a first beta of 0 and a large eps",
+    ("AdamW", "Adam"): "weight_decay = 0",
+    ("AdamW", "Momentum"): "a large eps",
+    ("AdamW", "SGD"): "a first beta of 0 and a large eps",
+    ("NAdam", "Nesterov"): "a large eps",
+    ("NAdam", "SGD"): "a first beta of 0 and a large eps",
+}
+"""Optimizers that do what another one does with these settings, exactly or in the limit: Choi et al. 2019, On Empirical
+Comparisons of Optimizers for Deep Learning, arXiv 1910.05446."""
+_MANY = 0.5
+"""The fraction of diverged trials above which a space is remarked on."""
+
+
+def search_record(tuned: Tuned, race: Sequence[Experiment], lanes: Mapping[str, LaneResult]) -> dict[str, Any]:
+    """Return what a search says, as JSON values, with the lanes of the race that follows it, if any."""
+    return {
+        "lanes": [_lane(lane, tuned) for lane in tuned.lanes],
+        "stability": _stability(tuned, lanes),
+        **({"times": _times(tuned, race, lanes)} if tuned.target is not None and lanes else {}),
+        "remarks": [*_remarks(tuned, race)],
+    }
+
+
+def ranges(study: Study, tuned: Tuned) -> dict[str, Sensitivity]:
+    """Return the range of each number of a lane in which its figure is good enough; see `sensitivity`."""
+    figures = [trial.figure if trial.counts else math.nan for trial in study.trials]
+    found = {}
+    for setting, space in tuned.spaces[study.lane].items():
+        values = [trial.settings[setting] for trial in study.trials]
+        if space.scale != "values" and all(isinstance(value, (int, float)) for value in values):
+            found[setting] = sensitivity(values, figures, tuned.lower_is_better, log=space.scale == "log")
+    return found
+
+
+def _lane(lane: str, tuned: Tuned) -> dict[str, Any]:
+    studies = tuned.of(lane)
+    trials = [trial for study in studies for trial in study.trials]
+    figures = [trial.figure if trial.counts else math.nan for trial in studies[0].trials]
+    return {
+        "lane": lane,
+        "trials": len(trials),
+        "diverged": sum(not trial.counts for trial in trials),
+        "chosen": [None if study.chosen is None else dict(study.chosen.settings) for study in studies],
+        "figures": [None if study.chosen is None else finite(study.chosen.figure) for study in studies],
+        "best_after": [_finite(asdict(best)) for best in expected_best(figures, tuned.lower_is_better)],
+        "ranges": {
+            setting: {
+                "low": finite(found.low),
+                "high": finite(found.high),
+                "open_low": found.open_low,
+                "open_high": found.open_high,
+                "factor": None if found.factor is None else finite(found.factor),
+                "margin": None if found.margin is None else finite(found.margin),
+                "reason": found.reason,
+            }
+            for setting, found in ranges(studies[0], tuned).items()
+        },
+    }
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: finite(value) if isinstance(value, float) else value for name, value in values.items()}
+
+
+def _stability(tuned: Tuned, lanes: Mapping[str, LaneResult]) -> dict[str, Any]:
+    """How often the best lane stays the best if its trials are drawn again, and over the seeds of the race."""
+    first = {lane: tuned.of(lane)[0] for lane in tuned.lanes}
+    figures = {lane: [t.figure if t.counts else math.nan for t in study.trials] for lane, study in first.items()}
+    finals = {
+        lane: {one.seed: one.final(tuned.by) if one.status == "done" else math.nan for one in result.repeats}
+        for lane, result in lanes.items()
+        if tuned.by in result.figures
+    }
+    found = {
+        "trials": over_trials(figures, tuned.lower_is_better),
+        "seeds": over_seeds(finals, tuned.lower_is_better) if finals else None,
+    }
+    return {name: _stable(each) for name, each in found.items() if each is not None}
+
+
+def _stable(found: Stability) -> dict[str, Any]:
+    return {"winner": found.winner, "share": found.share, "first": dict(found.first), "over": found.over}
+
+
+def _times(tuned: Tuned, race: Sequence[Experiment], lanes: Mapping[str, LaneResult]) -> dict[str, Any]:
+    """How long each training of the race takes to the target: in steps, gradients and seconds."""
+    assert tuned.target is not None, "it is only called with a target"
+    found: dict[str, Any] = {}
+    for experiment in race:
+        lane = lanes.get(experiment.name)
+        if lane is None or tuned.by not in lane.figures:
+            continue
+        ones = [one for one in (lane.repeats or (lane,)) if one.records]
+        found[experiment.name] = {}
+        for unit, places in (("steps", _steps), ("gradients", _gradients), ("seconds", _seconds)):
+            at = [places(one, experiment) for one in ones]
+            times = [
+                time_to_target(x, one.curve(tuned.by), tuned.target, tuned.lower_is_better)
+                for x, one in zip(at, ones, strict=True)
+            ]
+            summary = times_to_target(times, [x[-1] for x in at])
+            found[experiment.name][unit] = {
+                "seeds": {str(one.seed): finite(time) for one, time in zip(ones, times, strict=True)},
+                "median": finite(summary.median),
+                "expected": finite(summary.expected),
+                "reached": summary.reached,
+                "of": summary.n,
+            }
+    return found
+
+
+def _steps(lane: LaneResult, experiment: Experiment) -> list[float]:
+    return [float(experiment.length.steps_at(n)) for n in range(1, len(lane.records) + 1)]
+
+
+def _gradients(lane: LaneResult, experiment: Experiment) -> list[float]:
+    if lane.evaluations:
+        return [*itertools.accumulate(lane.evaluations)]
+    return [steps * experiment.train.accumulate for steps in _steps(lane, experiment)]
+
+
+def _seconds(lane: LaneResult, experiment: Experiment) -> list[float]:
+    return [*itertools.accumulate(lane.epoch_seconds)]
+
+
+# Remarks
+
+
+def _remarks(tuned: Tuned, race: Sequence[Experiment]) -> Iterator[str]:
+    """Yield what speaks against the fairness of a search, in words."""
+    yield from _edges(tuned)
+    yield from _special_cases(tuned, race)
+    yield from _sizes(tuned)
+    yield from _diverged(tuned)
+
+
+def _edges(tuned: Tuned) -> Iterator[str]:
+    for lane in tuned.lanes:
+        for setting, space in tuned.spaces[lane].items():
+            ends = [space.edge(s.chosen.settings[setting]) for s in tuned.of(lane) if s.chosen is not None]
+            at = next(iter(filter(None, ends)), "")
+            if at:
+                where = "lower" if at == "low" else "upper"
+                yield (
+                    f"{lane}: the best `{setting}` lies at the {where} end of {space}; a wider space may have a better "
+                    "one"
+                )
+
+
+def _special_cases(tuned: Tuned, race: Sequence[Experiment]) -> Iterator[str]:
+    """A lane whose optimizer includes that of another lane, and whose best trial is worse nevertheless."""
+    best = {
+        lane: next((study.chosen.figure for study in tuned.of(lane) if study.chosen is not None), math.nan)
+        for lane in tuned.lanes
+    }
+    sign = 1 if tuned.lower_is_better else -1
+    kinds = {experiment.lane: experiment.optimizer.name for experiment in race}
+    for general, special in itertools.permutations([lane for lane in tuned.lanes if lane in kinds], 2):
+        how = _INCLUDED.get((kinds[general], kinds[special]))
+        if how is not None and sign * best[general] > sign * best[special]:
+            yield (
+                f"{kinds[general]} with {how} is {kinds[special]}, but the best trial of {general} has {tuned.by} "
+                f"{best[general]:.4g}, and that of {special} {best[special]:.4g}: {general} is not tuned well enough, "
+                "or its spaces leave that out"
+            )
+
+
+def _sizes(tuned: Tuned) -> Iterator[str]:
+    """Spaces with different numbers of settings: the same number of trials covers the smaller ones more densely."""
+    counts = {lane: len(own) for lane, own in tuned.spaces.items()}
+    if len({*counts.values()}) > 1:
+        words = ", ".join(f"{lane} {count}" for lane, count in counts.items())
+        yield (
+            f"lanes differ in the number of settings that are searched for ({words}), so the same number of trials "
+            "covers their spaces unequally"
+        )
+    trials = {lane: len(tuned.of(lane)[0].trials) for lane in tuned.lanes}
+    if len({*trials.values()}) > 1:
+        words = ", ".join(f"{lane} {count}" for lane, count in trials.items())
+        yield f"lanes differ in their number of trials, since some spaces have fewer settings: {words}"
+
+
+def _diverged(tuned: Tuned) -> Iterator[str]:
+    for lane in tuned.lanes:
+        trials = [trial for study in tuned.of(lane) for trial in study.trials]
+        lost = sum(not trial.counts for trial in trials)
+        if lost > _MANY * len(trials):
+            yield f"{lane}: {lost} of {len(trials)} trials diverged; a smaller space would use the budget better"

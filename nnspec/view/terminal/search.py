@@ -1,0 +1,34 @@
+"""A search in the terminal: the settings that were found, and what the search says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nnspec.results.tuning import Tuned
+from nnspec.view.terminal.screen import Column, say, table
+from nnspec.view.wording import tuning
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["print_search"]
+
+
+def print_search(tuned: Tuned, summary: Mapping[str, Any], console: Console) -> None:
+    """Print the settings that a search has found, and what speaks for and against them."""
+    rows = tuning.rows(tuned, summary)
+    say(console, tuning.title(tuned), style="dim")
+    columns = [
+        Column("lane", [row.lane for row in rows], 0),
+        Column("setting", [row.setting for row in rows], 0),
+        Column("chosen", [row.chosen for row in rows], 0, right=True),
+        Column(tuned.by.replace("_", " "), [row.figure for row in rows], 1, right=True),
+        Column("may be off by", [row.off for row in rows], 2, right=True),
+        Column("diverged", [row.diverged for row in rows], 3, right=True),
+        Column("space", [row.space for row in rows], 4),
+    ]
+    console.print(table(columns, console.width))
+    console.print()
+    for line, kind in tuning.sentences(tuned, summary):
+        say(console, f"{'!' if kind == 'doubt' else '–'} {line}", style="yellow" if kind == "doubt" else "")

@@ -1,0 +1,124 @@
+"""A search in words: the table of chosen settings, and what the search says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nnspec.results.tuning import Tuned
+from nnspec.view.wording import numbers
+
+__all__ = ["Row", "rows", "sentences", "title"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A setting of a lane."""
+
+    lane: str
+    """Empty for a further setting of the lane above."""
+    setting: str
+    space: str
+    chosen: str
+    figure: str
+    diverged: str
+    off: str
+    """How far it may be off: `× 3.1`, `± 0.05`."""
+
+
+def title(tuned: Tuned) -> str:
+    """Say how the settings were found."""
+    studies = len({study.number for study in tuned.studies})
+    several = f" in each of {studies} studies" if studies > 1 else ""
+    counts = {len(study.trials) for study in tuned.studies}
+    trials = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+    many = f"{trials} trial{'s' if trials != '1' else ''}"
+    return f"settings chosen by {tuned.by} from {many} per lane{several} ({tuned.search})"
+
+
+def rows(tuned: Tuned, summary: Mapping[str, Any]) -> list[Row]:
+    """Return a row for each setting of each lane; `summary` is that of the search."""
+    found = []
+    for lane in summary["lanes"]:
+        name = str(lane["lane"])
+        for number, (setting, space) in enumerate(tuned.spaces[name].items()):
+            chosen = [None if each is None else each[setting] for each in lane["chosen"]]
+            reached = [figure for figure in lane["figures"] if figure is not None]
+            found.append(
+                Row(
+                    lane="" if number else name,
+                    setting=setting.removeprefix("optimizer."),
+                    space=str(space),
+                    chosen=", ".join("–" if value is None else _value(value) for value in chosen),
+                    figure="" if number else ", ".join(numbers.figure(tuned.by, figure) for figure in reached),
+                    diverged="" if number else f"{lane['diverged']} of {lane['trials']}" if lane["diverged"] else "–",
+                    off=_off(lane["ranges"].get(setting)),
+                )
+            )
+    return found
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _off(found: Mapping[str, Any] | None) -> str:
+    if found is None or found["reason"]:
+        return "–"
+    least = "at least " if found["open_low"] or found["open_high"] else ""
+    if found["factor"] is not None:
+        return f"{least}× {numbers.two_digits(found['factor'])}"
+    return f"{least}± {numbers.two_digits(found['margin'])}"
+
+
+def sentences(tuned: Tuned, summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a search says, each with its kind: `fact` or `doubt`."""
+    yield from ((line, "fact") for line in _fewer(tuned, summary["lanes"]))
+    yield from ((line, "fact") for line in _times(tuned, summary.get("times", {})))
+    stability = summary["stability"]
+    if found := stability.get("seeds"):
+        yield (
+            f"over the seeds of the race, {found['winner']} has the best mean {tuned.by} in {found['share']:.0%} of "
+            "resamples",
+            "fact",
+        )
+    if found := stability.get("trials"):
+        yield (
+            f"if the trials were drawn again, {found['winner']} would have the best one in {found['share']:.0%} of "
+            "resamples",
+            "fact",
+        )
+    yield from ((str(remark), "doubt") for remark in summary["remarks"])
+
+
+def _fewer(tuned: Tuned, lanes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say what a quarter of the trials would have found."""
+    counts = {len(lane["best_after"]) for lane in lanes}
+    if len(counts) != 1 or (few := max(counts) // 4) < 2:
+        return
+    found = []
+    for lane in lanes:
+        best = lane["best_after"][few - 1]
+        if best["median"] is not None:
+            found.append(f"{lane['lane']} {numbers.figure(tuned.by, best['median'])}")
+    if found:
+        yield f"with {few} trials per lane, the median of the best {tuned.by} would be: {', '.join(found)}"
+
+
+def _times(tuned: Tuned, times: Mapping[str, Any]) -> Iterator[str]:
+    for lane, found in times.items():
+        steps, seconds, gradients = found["steps"], found["seconds"], found["gradients"]
+        reached = f"{steps['reached']} of {steps['of']}" if steps["of"] > 1 else ""
+        goal = f"{tuned.by} {tuned.target:g}"
+        if steps["median"] is None:
+            yield f"{lane} did not reach {goal}" + (f" in half of its trainings ({reached})" if reached else "")
+            continue
+        median = "a median of " if steps["of"] > 1 else ""
+        more = f", {gradients['median']:,.0f} gradients" if gradients["median"] != steps["median"] else ""
+        yield (
+            f"{lane} reached {goal} after {median}{steps['median']:,.0f} steps{more}, "
+            f"{numbers.seconds(seconds['median'])}" + (f" ({reached} reached it)" if reached else "")
+        )

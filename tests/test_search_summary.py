@@ -1,0 +1,114 @@
+"""What a search says, on searches made by hand, and the words of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from findings import base, program
+
+from nnspec.checker.program import Experiment
+from nnspec.engine.spaces import LogUniform, Space, UniformSpace
+from nnspec.results.search_summary import search_record
+from nnspec.results.tuning import Study, TrialResult, Tuned
+from nnspec.view.terminal.screen import plain_text
+from nnspec.view.terminal.search import print_search
+from nnspec.view.wording import tuning
+
+RATE = LogUniform(1e-3, 1)
+
+
+def race(*optimizers: str) -> tuple[Experiment, ...]:
+    return program(base(more=f"race {{ {'; '.join(optimizers)} }}")).lanes
+
+
+def study(lane: str, figures: dict[float, float], *, setting: str = "optimizer.lr") -> Study:
+    """A study that tried rates; a figure of NaN is one that diverged."""
+    trials = tuple(
+        TrialResult(
+            f"{lane},trial={n}", lane, 1, n, {setting: value}, {setting: 0.5}, figure,
+            "diverged" if math.isnan(figure) else "done", 2, 20, 20.0, 0.5,
+        )
+        for n, (value, figure) in enumerate(figures.items(), 1)
+    )  # fmt: skip
+    best = min((trial for trial in trials if trial.counts), key=lambda trial: trial.figure, default=None)
+    return Study(lane, 1, trials, best)
+
+
+def search(*studies: Study, spaces: dict[str, dict[str, Space]] | None = None) -> Tuned:
+    own = {each.lane: {"optimizer.lr": RATE} for each in studies}
+    return Tuned("val_loss", None, 4, "halton", {**own, **(spaces or {})}, studies)
+
+
+def remarks(tuned: Tuned, *optimizers: str) -> list[str]:
+    return list(search_record(tuned, race(*optimizers), {})["remarks"])
+
+
+INSIDE = {0.01: 0.9, 0.05: 0.4, 0.2: 0.7, 0.5: 1.5}
+
+
+def test_a_search_inside_its_spaces_raises_no_doubt() -> None:
+    assert remarks(search(study("SGD", INSIDE), study("Adam", INSIDE)), "SGD", "Adam") == []
+
+
+@pytest.mark.parametrize(("rates", "end"), [((0.001, 0.01), "lower"), ((1.0, 0.5), "upper")])
+def test_a_best_setting_at_the_edge_of_its_space_is_remarked_on(rates: tuple[float, float], end: str) -> None:
+    (found,) = remarks(search(study("SGD", {rates[0]: 0.1, rates[1]: 0.2})), "SGD")
+    assert found.startswith(f"SGD: the best `optimizer.lr` lies at the {end} end of loguniform(0.001, 1)")
+
+
+def test_an_optimizer_that_loses_to_its_special_case_is_not_tuned_well_enough() -> None:
+    worse = {rate: figure + 0.1 for rate, figure in INSIDE.items()}
+    (found,) = remarks(search(study("plain", INSIDE), study("heavy", worse)), "plain: SGD", "heavy: Momentum")
+    assert found.startswith("Momentum with momentum = 0 is SGD, but the best trial of heavy has val_loss 0.5")
+    assert remarks(search(study("plain", worse), study("heavy", INSIDE)), "plain: SGD", "heavy: Momentum") == []
+
+
+def test_spaces_with_different_numbers_of_settings_are_remarked_on() -> None:
+    sizes = {"Adam": {"optimizer.lr": RATE, "optimizer.eps": RATE}}
+    adam = study("Adam", INSIDE)
+    trials = tuple(replace(t, settings={**t.settings, "optimizer.eps": 0.01}) for t in adam.trials)
+    chosen = next(t for t in trials if adam.chosen is not None and t.number == adam.chosen.number)
+    found = remarks(
+        search(study("SGD", INSIDE), replace(adam, trials=trials, chosen=chosen), spaces=sizes), "SGD", "Adam"
+    )
+    assert [each for each in found if "(SGD 1, Adam 2)" in each]
+
+
+def test_mostly_diverged_trials_are_remarked_on() -> None:
+    found = remarks(search(study("SGD", {0.05: 0.4, 0.2: math.nan, 0.5: math.nan})), "SGD")
+    assert found == ["SGD: 2 of 3 trials diverged; a smaller space would use the budget better"]
+
+
+def test_the_best_of_fewer_trials_counts_diverged_ones() -> None:
+    record = search_record(search(study("SGD", {0.05: 0.4, 0.2: math.nan})), race("SGD"), {})
+    first, second = record["lanes"][0]["best_after"]
+    assert (first["expected"], first["none"]) == (None, 0.5)
+    assert (second["expected"], second["none"]) == (0.4, 0.0)
+    assert (record["lanes"][0]["diverged"], record["lanes"][0]["trials"]) == (1, 2)
+
+
+def test_how_far_a_rate_may_be_off_is_on_the_scale_of_its_space() -> None:
+    figures = {10 ** (-3 + 3 * i / 9): 0.2 + (i - 4) ** 2 * 0.1 for i in range(10)}
+    rates = search_record(search(study("SGD", figures)), race("SGD"), {})["lanes"][0]["ranges"]["optimizer.lr"]
+    assert rates["factor"] == pytest.approx(math.sqrt(rates["high"] / rates["low"]))
+    linear = {"SGD": {"optimizer.momentum": UniformSpace(0, 1)}}
+    lane = search(study("SGD", figures, setting="optimizer.momentum"), spaces=linear)
+    momentum = search_record(lane, race("SGD"), {})["lanes"][0]["ranges"]["optimizer.momentum"]
+    assert momentum["factor"] is None
+    assert momentum["margin"] > 0
+
+
+def test_the_record_is_json_and_its_table_and_sentences_fit(capsys: Any) -> None:
+    figures = {10 ** (-3 + 3 * i / 9): 0.2 + (i - 4) ** 2 * 0.1 for i in range(10)}
+    tuned = search(study("SGD", figures), study("Adam", INSIDE))
+    record = json.loads(json.dumps(search_record(tuned, race("SGD", "Adam"), {})))
+    assert [row.lane for row in tuning.rows(tuned, record)] == ["SGD", "Adam"]
+    for width in (60, 80, 140):
+        shown = plain_text(lambda console: print_search(tuned, record, console), width)
+        assert "settings chosen by val_loss from 4 to 10 trials per lane (halton)" in shown
+        assert "! lanes differ in their number of trials" in shown
+        assert all(len(line) <= width for line in shown.splitlines() if "  " in line)
