@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,13 +20,15 @@ __all__ = ["Record", "settled"]
 
 _SHOWN = 6
 """Names to list in a remark."""
+_LONG = 200
+"""Characters of a name to show."""
 _JITTER = 2.0
 """Seconds, or half of what is recorded, by which times vary: they must not show up in every diff."""
 _WRONG: dict[Outcome, str] = {
     "worse": "worse than recorded",
     "not reproduced": "not reproduced, although meaning, data and kernels are those of the baseline",
 }
-_COUNTED = ("not reproduced", "worse", "better", "not told apart", "equal", "reproduced")
+_COUNTED = ("not reproduced", "worse", "better", "unclear", "equal", "reproduced")
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,9 @@ class Record:
         if new and not self.update:
             yield f"new: {_some(new)}: not in the baseline; --update records {'it' if len(new) == 1 else 'them'}"
         known = {self.key(name) for name in self.names}
-        gone = [name for name in self.baseline.specs if name not in known and not (self.path.parent / name).exists()]
+        gone = [
+            name for name in self.baseline.specs if name not in known and not os.path.exists(self.path.parent / name)
+        ]
         if gone:
             yield f"gone: {_some(gone)}: in the baseline, but there is no such file; delete the entry from {self._name}"
 
@@ -104,7 +109,7 @@ class Record:
         for spec in tested:
             now, key = spec.memory.now, self.key(spec.path)
             if now is not None and (spec.ok or self.update_failed):
-                before = baseline.specs.get(key)
+                now, before = replace(now, passed=spec.ok), baseline.specs.get(key)
                 if before is not None and abs(now.seconds - before.seconds) < max(_JITTER, before.seconds / 2):
                     now = replace(now, seconds=before.seconds)
                 if now != before:
@@ -113,9 +118,12 @@ class Record:
             baseline.updated(entries, _kernels(tested)).write(self.path)
         yield f"recorded in {self._name}: {_some([*entries]) if entries else 'nothing new'}"
         refused = [spec.path for spec in tested if not spec.ok and not (self.update_failed and spec.memory.now)]
+        cut = [spec.path for spec in tested if spec.interrupted]
         if refused:
             how = "" if self.update_failed else "; --update-failed records specs that were trained nevertheless"
             yield f"not recorded: {_some(refused)}: failed{how}"
+        if cut:
+            yield f"not recorded: {_some(cut)}: interrupted"
 
     @property
     def _name(self) -> str:
@@ -123,14 +131,13 @@ class Record:
 
 
 def _word(found: Difference) -> str:
-    if found.outcome == "same":
-        return "reproduced" if found.change is None else "equal"
-    return "not told apart" if found.outcome == "unclear" else found.outcome
+    same = "reproduced" if found.change is None else "equal"
+    return same if found.outcome == "same" else found.outcome
 
 
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return printable(", ".join(names[:_SHOWN])) + more
+    return printable(", ".join(name if len(name) <= _LONG else f"{name[:_LONG]}…" for name in names[:_SHOWN])) + more
 
 
 def settled(tested: Sequence[SpecReport], baseline: Baseline, *, accept: bool = False) -> list[SpecReport]:
@@ -182,7 +189,7 @@ def _of_spec(spec: SpecReport, *, accepted: bool) -> Iterator[str]:
         nearest = min(unclear, key=lambda each: each.change.p if each.change is not None else 1.0)
         of = sum(each.change is not None for each in found)
         yield (
-            f"cannot tell: {name}: {len(unclear):,} of {plural(of, 'figure')} changed by less than these seeds can "
+            f"unclear: {name}: {len(unclear):,} of {plural(of, 'figure')} changed by less than these seeds can "
             f"show, such as {printable(nearest.name)} {nearest.text}; {nearest.lack}"
         )
     for outcome, words in (("new", "not in the baseline"), ("gone", "only in the baseline")):

@@ -80,7 +80,7 @@ def _changes(tested: Sequence[SpecReport]) -> list[tuple[str, ...]]:
 
 def _change(path: str, found: Difference) -> tuple[str, ...]:
     detail = f"{found.text}; {found.lack}" if found.lack else found.text
-    return _text(path), _text(found.name), "cannot tell" if found.outcome == "unclear" else found.outcome, _text(detail)
+    return _text(path), _text(found.name), found.outcome, _text(detail)
 
 
 def _spec(tested: SpecReport) -> tuple[str, ...]:
