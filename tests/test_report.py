@@ -499,3 +499,25 @@ def test_the_shipped_race_has_a_page(tmp_path: Path) -> None:
 
 def any_of(texts: list[str], word: str) -> Any:
     return any(word in text for text in texts)
+
+
+def test_a_tuned_run_shows_its_search(tmp_path: Path) -> None:
+    text = spec(
+        race="SGD; Adam",
+        train="epochs = 2; batch = 16; validation = 0.2",
+        more="tune { budget = 9; optimizer.lr = loguniform(1e-3, 1); Adam.optimizer.eps = [1e-8, 1e-4] }",
+    )
+    (tmp_path / "tiny.nn").write_text(text)
+    found = run(tmp_path / "tiny.nn", out=tmp_path / "run")
+    page = Page(Path(runs.report([tmp_path / "run"])).read_text("utf-8"))
+    assert found.tuned is not None
+    assert "Search" in page.texts
+    for study in found.tuned.studies:
+        assert study.chosen is not None
+        assert f"{study.chosen.settings['optimizer.lr']:.4g}" in page.text
+        for trial in study.trials:
+            assert trial.name in page.text.replace(" ", "")  # a browser may break names
+    assert "lanes differ in the number of settings" in page.text.lower()
+    # one mark for each trial and number: rates of both lanes, but not the list of eps
+    assert page.text.count("val loss by lr") == 2
+    assert "val loss by eps" not in page.text

@@ -18,6 +18,7 @@ from nnspec.view.report.network import network_drawing
 from nnspec.view.report.predictions import confusion, hardest_images
 from nnspec.view.report.results import health, results
 from nnspec.view.report.run import ReportRun
+from nnspec.view.report.search import search
 from nnspec.view.report.side_by_side import side_by_side
 from nnspec.view.terminal.run_comparison import ComparedRuns
 from nnspec.view.wording.fairness import shared_in_words
@@ -63,6 +64,7 @@ def best_first(saved: SavedRun) -> list[str]:
 def _article(run: ReportRun) -> Article:
     sections = {
         "Lanes": results(run),
+        "Search": search(run),
         "Curves": curves(run),
         "Network": _networks(run),
         "Confusion": _confusions(run),

@@ -9,7 +9,7 @@ from typing import Any
 from nnspec.results.tuning import Tuned
 from nnspec.view.wording import numbers
 
-__all__ = ["Row", "rows", "sentences", "title"]
+__all__ = ["Row", "rows", "sentences", "title", "value_in_words"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def rows(tuned: Tuned, summary: Mapping[str, Any]) -> list[Row]:
                     lane="" if number else name,
                     setting=setting.removeprefix("optimizer."),
                     space=str(space),
-                    chosen=", ".join("–" if value is None else _value(value) for value in chosen),
+                    chosen=", ".join("–" if value is None else value_in_words(value) for value in chosen),
                     figure="" if number else ", ".join(numbers.figure(tuned.by, figure) for figure in reached),
                     diverged="" if number else f"{lane['diverged']} of {lane['trials']}" if lane["diverged"] else "–",
                     off=_off(lane["ranges"].get(setting)),
@@ -59,7 +59,8 @@ def rows(tuned: Tuned, summary: Mapping[str, Any]) -> list[Row]:
     return found
 
 
-def _value(value: Any) -> str:
+def value_in_words(value: Any) -> str:
+    """Return the value of a setting, with four digits."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     return f"{value:.4g}" if isinstance(value, float) else str(value)
