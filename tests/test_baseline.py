@@ -133,6 +133,19 @@ def test_the_fingerprint_covers_what_decides_about_the_last_bits() -> None:
     assert all(fingerprint(other)[0] != first for other in (*others, {**here, "blas": [{"library": "b"}]}))
 
 
+def test_lanes_of_several_studies_are_recorded(tmp_path: Path) -> None:
+    tune = "tune { studies = 2; budget = 1; by = loss; SGD.optimizer.lr = uniform(0.01, 0.1) }"
+    text = spec("Linear(3)", data="Blobs(train=30, test=10)", race=RACE.split(";")[0], train="epochs = 1", more=tune)
+    (tmp_path / "a.nn").write_text(text)
+    assert "recorded in base.json: a.nn" in run(tmp_path, "--update")
+    assert [*read_baseline(tmp_path / "base.json").specs["a.nn"].lanes] == ["SGD,study=1", "SGD,study=2"]
+    assert "UNCHANGED" in run(tmp_path, "--junit", "j.xml")
+    names = [case.get("name") for case in ET.parse(tmp_path / "j.xml").getroot().iter("testcase")]
+    assert names == ["check", "SGD,study=1 trains", "SGD,study=2 trains"]
+    (tmp_path / "a.nn").write_text(text.replace("0.01, 0.1", "0.01, 0.2"))
+    assert "changed: a.nn: `tune.optimizer.lr` was" in run(tmp_path)
+
+
 # What changed
 
 

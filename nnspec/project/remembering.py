@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from nnspec.semantics.statements import statements
 from nnspec.statistics.changes import Change, change_by_seed
 from nnspec.statistics.significance import mean
 
-__all__ = ["Difference", "Now", "Outcome", "compared", "differences", "same_data", "tests"]
+__all__ = ["Difference", "Now", "Outcome", "compared", "differences", "lane_of", "same_data", "tests"]
 
 _NEGLIGIBLE = 1e-6
 """Relative difference below which figures of other kernels or another meaning count as equal: rounding."""
@@ -66,7 +66,9 @@ class Now:
 
     def has_changed(self, entry: SpecEntry) -> bool:
         """Whether its meaning is not that of an entry."""
-        return self.identities != {name: lane.identity for name, lane in entry.lanes.items()}
+        lanes = {name: lane_of(name, self.identities) for name in entry.lanes}
+        same = all(self.identities.get(lanes[name]) == lane.identity for name, lane in entry.lanes.items())
+        return not same or {*lanes.values()} != {*self.identities}
 
     def is_known(self, entry: SpecEntry) -> bool:
         """Whether its results are those of an entry if its data is: a spec that failed is always trained again."""
@@ -75,12 +77,13 @@ class Now:
 
     def entry(self, result: RunResult, *, passed: bool, seconds: float) -> SpecEntry | None:
         """Return what to record of a run; None if it was interrupted."""
-        if result.interrupted or set(result.lanes) != set(self.identities):
+        of = {name: lane_of(name, self.identities) for name in result.lanes}
+        if result.interrupted or {*of.values()} != {*self.identities}:
             return None
         uses = {name: result.data[index] for name, index in result.data_of.items()}
         lanes = {
             name: LaneEntry(
-                identity=self.identities[name],
+                identity=self.identities[of[name]],
                 data=uses[name].source,
                 sha256=uses[name].sha256,
                 seeds=tuple(next(iter(figures.values()))),
@@ -89,16 +92,22 @@ class Now:
             for name, figures in outcomes(self.compiled.program, result.lanes).items()
         }
         rounded = float(f"{seconds:.2g}")
-        return SpecEntry(passed, rounded, self.kernels, self.expectations, self.meaning, lanes)
+        meant = Meaning({name: self.meaning.lanes[lane] for name, lane in of.items()})
+        return SpecEntry(passed, rounded, self.kernels, self.expectations, meant, lanes)
 
 
 def _finite(value: float) -> float:
     return value if math.isfinite(value) else math.nan
 
 
+def lane_of(name: str, lanes: Iterable[str]) -> str:
+    """Return the lane of a program that a trained one comes from: `SGD` of `SGD,study=2`, if `SGD` has two studies."""
+    return max((lane for lane in lanes if name == lane or name.startswith(f"{lane},")), key=len, default="")
+
+
 def same_data(entry: SpecEntry, uses: Mapping[str, DataUse]) -> bool:
     """Whether every lane has the data that was recorded."""
-    return {name: lane.sha256 for name, lane in entry.lanes.items()} == {name: use.sha256 for name, use in uses.items()}
+    return all(uses[lane_of(name, uses)].sha256 == lane.sha256 for name, lane in entry.lanes.items())
 
 
 def differences(then: SpecEntry, now: SpecEntry, kernels: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

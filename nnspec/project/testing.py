@@ -13,7 +13,7 @@ from nnspec.diagnostics import Diagnostic, render_all
 from nnspec.diagnostics.formats.base import plural
 from nnspec.errors import NnspecError
 from nnspec.project.baseline import SpecEntry
-from nnspec.project.remembering import Difference, Now, same_data
+from nnspec.project.remembering import Difference, Now, lane_of, same_data
 from nnspec.results.data_use import DataUse
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult, Verdict
@@ -220,7 +220,11 @@ def _judged(
     seconds: float,
 ) -> SpecReport:
     assert checked.compiled is not None
-    lanes = [_lane(lane.name, result.lanes.get(lane.name)) for lane in checked.compiled.program.lanes]
+    program = checked.compiled.program
+    missing = dict.fromkeys(lane.name for lane in program.lanes)
+    for name in result.lanes:
+        missing.pop(lane_of(name, [lane.name for lane in program.lanes]), None)
+    lanes = [_lane(name, result.lanes.get(name)) for name in (*result.lanes, *missing)]
     expected = [_expectation(verdict) for verdict in result.verdicts]
     cases = (Case("check", "check", "passed", seconds=check_seconds), *proofs, *lanes, *expected)
     return SpecReport(path, cases, seconds, tuple(_notes(checked, result.data)), interrupted=result.interrupted)
@@ -243,7 +247,7 @@ def _unchanged(
     program = checked.compiled.program
     cases = (
         Case("check", "check", "passed", seconds=seconds),
-        *(Case("lane", f"{lane.name} trains", "passed", _AS_RECORDED) for lane in program.lanes),
+        *(Case("lane", f"{lane} trains", "passed", _AS_RECORDED) for lane in then.lanes),
         *(Case("expectation", _flat(each.text), "passed", _AS_RECORDED) for each in program.expectations),
     )
     notes = _notes(checked, tuple(dict.fromkeys(uses.values())))
