@@ -173,7 +173,8 @@ def search_of(
     if not _all_used(dimensions, mine, flags, findings):
         return None
     spans = {name: each.given.value.span for name, each in own.items()}
-    runs = sum(settings.budget * settings.studies for own in mine.values() if own)
+    trials = [settings.search.trials([each.space for each in own], settings.budget) for own in mine.values() if own]
+    runs = sum(trials) * settings.studies
     if runs > MAX_RUNS:
         message = f"this is {runs:,} trials; the limit is {MAX_RUNS:,}"
         findings.error("NN603", message, spans.get("budget", tune.head))
@@ -345,4 +346,19 @@ def can_choose(search: Search, runs: Sequence[Run], half: bool, findings: Findin
                 other = ", or choose by the training loss: `tune.by = loss`" if reason else ""
                 findings.error("NN602", f"`{figure}` is not measured{reason}", span, help=f"{help}{other}")
             return False
+    return not any(run.experiment is not None and _too_short(search, run.experiment, findings) for run in runs)
+
+
+def _too_short(search: Search, experiment: Experiment, findings: Findings) -> bool:
+    """Report a training that ends before the first place at which trials pause; return whether it does."""
+    settings, length = search.settings, experiment.length
+    trials = len(search.places.get(experiment.lane, ())) // settings.studies
+    first = next((d for d, _ in settings.search.kept(trials, settings.budget)), 1)
+    if length.records >= first:
+        return False
+    unit = "records" if length.by_step else "epochs"
+    message = f"`{settings.search}` drops trials after 1/{first} of a training, but {experiment.name} has "
+    message += f"{length.records} {unit if length.records > 1 else unit[:-1]}"
+    help = f"it takes at least {first} {unit}, or fewer rungs"
+    findings.error("NN302", message, search.spans.get("search", search.span), help=help)
     return True

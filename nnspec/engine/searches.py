@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from nnspec.engine.part import PlainPart, comparable
+from nnspec.engine.part import Also, PlainPart, Range, comparable
 from nnspec.engine.random import Stream, stream
 from nnspec.engine.spaces import Space
 
-__all__ = ["GridSearch", "HaltonSearch", "RandomSearch", "Search"]
+__all__ = ["GridSearch", "HaltonSearch", "HalvingSearch", "RandomSearch", "Search"]
 
 Row = tuple[float, ...]
 """A point of the unit cube [0, 1)^d: u for each space."""
@@ -44,26 +45,37 @@ class Search(PlainPart):
 
     def trials(self, spaces: Sequence[Space], budget: int) -> int:
         """Return the number of trials: the budget, or all settings if there are fewer."""
-        return int(min(budget, math.prod(math.inf if space.size is None else space.size for space in spaces)))
+        return int(min(budget, _settings(spaces)))
+
+    def kept(self, trials: int, budget: int) -> tuple[tuple[int, int], ...]:
+        """Return at which places of their trainings only the best trials continue: pairs (d, n), in order, where the n
+        best continue after 1/d of the training. Empty if all are trained to the end.
+        """
+        return ()
 
     def points(self, spaces: Sequence[Space], budget: int, seed: int, study: int = 1) -> tuple[Row, ...]:
-        """Return the points to try, at most `budget` of them: a row of u in [0, 1), one for each space.
+        """Return the points to try, as many as `trials`: a row of u in [0, 1), one for each space.
 
         No setting is tried twice, so that there are fewer if the spaces have fewer settings. Raises ValueError for more
         spaces than the search can handle.
         """
         tried: dict[Hashable, Row] = {}
-        repeated = 0
+        count, repeated = self.trials(spaces, budget), 0
         for row in self.rows(spaces, budget, seed, study):
             repeated = 0 if _add(tried, spaces, row) else repeated + 1
-            if len(tried) == budget or repeated == _PATIENCE:
+            if len(tried) == count or repeated == _PATIENCE:
                 break
         if repeated == _PATIENCE:
             for row in _lattice(spaces, [_MOST] * len(spaces)):
-                if len(tried) == budget:
+                if len(tried) == count:
                     break
                 _add(tried, spaces, row)
         return tuple(tried.values())
+
+
+def _settings(spaces: Sequence[Space]) -> float:
+    """Return the number of settings, which may be infinite."""
+    return math.prod(math.inf if space.size is None else space.size for space in spaces)
 
 
 def _add(tried: dict[Hashable, Row], spaces: Sequence[Space], row: Row) -> bool:
@@ -93,7 +105,16 @@ class HaltonSearch(Search):
     """
 
     spec_name = "halton"
-    also = ("Halton", "quasirandom", "quasi_random", "qmc", "sobol", "lhs", "QMCSampler", "latin_hypercube")
+    also: ClassVar[tuple[str, ...]] = (
+        "Halton",
+        "quasirandom",
+        "quasi_random",
+        "qmc",
+        "sobol",
+        "lhs",
+        "QMCSampler",
+        "latin_hypercube",
+    )
 
     def rows(self, spaces: Sequence[Space], budget: int, seed: int, study: int) -> Iterator[Row]:
         """The sequence, from its first point on."""
@@ -165,3 +186,55 @@ def level_counts(spaces: Sequence[Space], budget: int) -> tuple[int, ...]:
                 break
         else:
             return tuple(counts)
+
+
+class HalvingSearch(HaltonSearch):
+    """Successive halving: more trials for the same number of epochs, most of which end early. All are trained for
+    1/d of their epochs with d = factor^(rungs − 1); the best 1/`factor` of them continue to 1/(d / factor), and so on,
+    until the last rung is trained to the end. A trial that continues is trained as if it had never paused, with the
+    schedule of its full length.
+
+    A budget of B trainings is spent in epochs: as many trials begin as fit into B full trainings. With `factor = 3` and
+    `rungs = 3`, a budget of 20 has 80 trials, of which 26 continue after 1/9 of their epochs, and 8 of these after 1/3.
+    Trials are the points of `halton`. If all settings fit into the budget, all of them are trained to the end.
+
+    It chooses well if the best settings lead early; slow starters, such as small learning rates, are dropped. Jamieson
+    & Talwalkar 2016 (arXiv 1502.07943). As scikit-learn's `HalvingRandomSearchCV` with `resource` epochs, except that
+    trainings continue instead of starting anew.
+    """
+
+    spec_name = "halving"
+    also = (
+        "SuccessiveHalving",
+        "HalvingRandomSearchCV",
+        "HalvingGridSearchCV",
+        "hyperband",
+        "ASHA",
+        "Hyperband",
+        "SHA",
+    )
+    factor: Annotated[int, Range(low=2, high=10), Also("reduction_factor", "eta")] = 3
+    rungs: Annotated[int, Range(low=2, high=6), Also("brackets", "stages")] = 3
+
+    @property
+    def first(self) -> int:
+        """d: all trials are trained for 1/d of their epochs. A training needs as many."""
+        return int(self.factor ** (self.rungs - 1))
+
+    def trials(self, spaces: Sequence[Space], budget: int) -> int:
+        """As many as fit into the epochs of the budget."""
+        fits = range(budget, budget * self.first + 1)
+        most = fits[bisect_right(fits, budget * self.first, key=self._cost) - 1]
+        return int(min(most, _settings(spaces)))
+
+    def kept(self, trials: int, budget: int) -> tuple[tuple[int, int], ...]:
+        """The best ⌊n / factor⌋, ⌊n / factor²⌋, …, but at least one."""
+        if trials <= budget:
+            return ()
+        places = [self.factor**rung for rung in range(1, self.rungs)]
+        return tuple((self.first * self.factor // place, max(1, trials // place)) for place in places)
+
+    def _cost(self, trials: int) -> int:
+        """Return the cost of trials in units of 1/d of a training."""
+        kept = [max(1, trials // self.factor**rung) for rung in range(1, self.rungs)]
+        return trials + sum(n * (self.factor - 1) * self.factor**rung for rung, n in enumerate(kept))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nnspec.checker.program import Experiment, Program, Trial, Tuning
@@ -13,6 +13,7 @@ from nnspec.engine.part import PARTS
 from nnspec.engine.spaces import Space
 from nnspec.errors import NnspecError
 from nnspec.results.lane import LaneResult
+from nnspec.results.rungs import Rungs
 from nnspec.text import finite
 
 __all__ = ["Study", "TrialResult", "Tuned", "TuningError", "tuned_by"]
@@ -39,7 +40,8 @@ class TrialResult:
     figure: float
     """The deciding figure at the end; NaN if it has none."""
     status: str
-    """`done`, `diverged`, `failed` or `interrupted`."""
+    """`done`, `diverged`, `failed` or `interrupted`; `dropped` if it was not trained to the end because others were
+    better."""
     epochs: float
     steps: int
     """Steps of the optimizer that were taken."""
@@ -207,10 +209,13 @@ def tuned_by(tuning: Tuning, program: Program, lanes: Mapping[str, LaneResult]) 
     settings = tuning.settings
     by, lower = str(settings.by), not higher_is_better(settings.by)
     found: dict[tuple[str, int], list[TrialResult]] = {}
+    complete = Rungs(tuning, program).ahead({name: lane.repeats or (lane,) for name, lane in lanes.items()})
     for experiment in program.lanes:
         trial, lane = experiment.trial, lanes.get(experiment.name)
         if trial is not None and lane is not None:
             result = _result(experiment, trial, lane, by, settings.target, lower)
+            if result.status == "done" and result.name not in complete:
+                result = replace(result, status="dropped")
             found.setdefault((experiment.lane, trial.study), []).append(result)
     studies = tuple(
         Study(lane, study, tuple(trials), _best(trials, lower)) for (lane, study), trials in _by_lane(found)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from nnspec.checker.program import Experiment
 from nnspec.records.extending import LENGTHS
 from nnspec.records.lane_folders import folder_names
 from nnspec.records.reading import DAMAGE
@@ -22,7 +23,15 @@ from nnspec.training.checkpoint import (
 )
 from nnspec.training.groups import Training
 
-__all__ = ["Checkpoints", "Continuation", "InMemory"]
+__all__ = ["Checkpoints", "Continuation", "InMemory", "restored"]
+
+
+def restored(experiment: Experiment, start: Checkpoint, path: Path) -> LaneResult:
+    """Return the result of a training up to its checkpoint. Raises CheckpointError."""
+    try:
+        return restored_lane(experiment, start)
+    except DAMAGE as error:
+        raise CheckpointError(f"the checkpoint {path} cannot be used: {error}") from None
 
 
 class Continuation(Protocol):
@@ -89,10 +98,7 @@ class Checkpoints:
                     ) from None
             start = read_checkpoint(path, own, data[name]) if self.resume else None
             if start is not None and start.ended and not start.can_extend(each.experiment.length.records):
-                try:
-                    ended.append(restored_lane(each.experiment, start))
-                except DAMAGE as error:
-                    raise CheckpointError(f"the checkpoint {path} cannot be used: {error}") from None
+                ended.append(restored(each.experiment, start, path))
             else:
                 left.append(replace(each, keeper=Keeper(path, own, data[name], self.seconds, start)))
         return left, ended

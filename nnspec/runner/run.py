@@ -19,6 +19,7 @@ from nnspec.records.write import summary_record
 from nnspec.results.data_use import DataUse
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
+from nnspec.results.rungs import Rungs
 from nnspec.runner.data_notes import remarks
 from nnspec.runner.executor_choice import executor_for
 from nnspec.runner.finishing import with_predictor, write_samples
@@ -28,6 +29,7 @@ from nnspec.runner.load_weights import weights_notes, with_all_weights
 from nnspec.runner.options import IN_PROCESS, RunOptions
 from nnspec.runner.repeats import lane_of
 from nnspec.runner.resuming import Continuation
+from nnspec.runner.rungs import train_in_rungs
 from nnspec.runner.verdicts import judge
 from nnspec.training.groups import Training, group, trainings
 from nnspec.training.observer import Observer
@@ -83,15 +85,26 @@ def run_program(
         ended: list[LaneResult] = []
         if checkpoints is not None:
             everything, ended = checkpoints.enter(everything, {name: use.sha256 for name, (_, use) in data.items()})
-        groups = group(everything, executor.slots, options.stack)
+        groups: list[tuple[Training, ...]] = []
+
+        def train(some: Sequence[Training], take: Callable[[Sequence[LaneResult]], None]) -> None:
+            formed = group(some, executor.slots, options.stack)
+            groups.extend(formed)
+            work = [(members, datasets[members[0].experiment.name]) for members in formed]
+            executor.train(work, observer, take)
+
         with one_blas_thread():
             try:
                 lanes.add_ended(ended)
                 if trained is None or executor.remote:
                     trained = None
                     gradients = _proofs(program, datasets, observer)
-                work = [(members, datasets[members[0].experiment.name]) for members in groups]
-                executor.train(work, observer, lanes.add)
+                rungs = Rungs(tuning, program) if tuning is not None else None
+                if rungs is not None and rungs.drop:
+                    digests = {name: use.sha256 for name, (_, use) in data.items()}
+                    train_in_rungs(rungs, everything, ended, digests, train, lanes.add)
+                else:
+                    train(everything, lanes.add)
                 if trained is not None:
                     with CtrlC() as pressed:
                         trained(RunResult(program.title, program.path, lanes.in_order(), uses))

@@ -104,15 +104,22 @@ def _settings(search: Search, spaces: Sequence[Space], budget: int, seed: int = 
 
 @rule("search")
 def points(sample: PartSample) -> None:
-    """Points lie in the unit cube, at most as many as the budget and as many as announced; the same when asked again;
-    no setting twice.
+    """Points lie in the unit cube, as many as announced, and no setting twice; the same when asked again. If some are
+    not trained to the end, what all of them cost is at most the budget.
     """
     search: Search = sample.make()
     for spaces in CUBES:
         for budget in (1, 6, 20):
             with case(spaces=spaces, budget=budget):
                 rows = search.points(spaces, budget, seed=3)
-                require(len(rows) <= budget, f"there are {len(rows)} points")
+                kept = search.kept(len(rows), budget)
+                ends = [1 / d for d, _ in kept] + [1.0]
+                counts = [len(rows), *(n for _, n in kept)]
+                require(
+                    ends == sorted(ends) and counts == sorted(counts, reverse=True), f"of the trials, {kept} are kept"
+                )
+                cost = sum(n * (end - start) for n, start, end in zip(counts, [0.0, *ends], ends, strict=False))
+                require(cost <= budget + 1e-9, f"they cost {cost:g} trainings")
                 require(
                     len(rows) == search.trials(spaces, budget), f"`trials` announces {search.trials(spaces, budget)}"
                 )
@@ -134,7 +141,8 @@ def larger_budget(sample: PartSample) -> None:
         rows = search.points(spaces, 20, seed=3)
         for budget in range(1, 21):
             with case(spaces=spaces, budget=budget):
-                require(search.points(spaces, budget, seed=3) == rows[:budget], "the points are other ones")
+                points = search.points(spaces, budget, seed=3)
+                require(points == rows[: len(points)], "the points are other ones")
 
 
 @rule("search")
@@ -151,4 +159,8 @@ def studies(sample: PartSample) -> None:
 @rule("search", whole=True)
 def points_depend_on_arguments(cls: type[Search], samples: Sequence[PartSample]) -> None:
     """Every argument changes the points."""
-    has_effect(cls, samples, lambda sample: sample.make().points(CUBES[1], 20, seed=3))
+    has_effect(
+        cls,
+        samples,
+        lambda sample: [repr(sample.make().points(CUBES[1], 20, seed=3)), repr(sample.make().kept(50, 20))],
+    )

@@ -46,6 +46,8 @@ class Training:
 
     compiled: How = "auto"
     """Whether it uses compiled steps: if they are available, always, or never."""
+    until: int = 0
+    """The epoch after which it pauses, with a checkpoint to continue from; 0 for none."""
 
     @property
     def done(self) -> int:
@@ -135,6 +137,7 @@ def train_together(group: Sequence[Training], dataset: Dataset, observer: Observ
                 one.keeper,
                 one.profile,
                 one.compiled,
+                one.until,
             )
         ]
     lanes = [(each.experiment, each.layout) for each in group]
@@ -150,7 +153,7 @@ class _Turns:
         self._switch = Switch(plans, group[0].compiled, sum(each.layout.seconds for each in group), observer.compiling)
         self._halts = any(each.halts for each in group)
         self._going: dict[Plan, Generator[None, None, LaneResult]] = {
-            plan: train_plan(plan, observer, each.repeat, each.of, each.keeper)
+            plan: train_plan(plan, observer, each.repeat, each.of, each.keeper, each.until)
             for plan, each in zip(plans, group, strict=True)
         }
         self._ended: dict[int, LaneResult] = {}

@@ -64,10 +64,12 @@ class Progress:
     to an epoch is stored before that, for both this epoch and the previous one.
     """
 
-    def __init__(self, plan: Plan, repeat: int, of: int, keeper: Keeper | None) -> None:
-        """Raises CheckpointError if the keeper's checkpoint cannot be used."""
+    def __init__(self, plan: Plan, repeat: int, of: int, keeper: Keeper | None, until: int = 0) -> None:
+        """`until` is the epoch after which it pauses; 0 for none. Raises CheckpointError if the keeper's checkpoint
+        cannot be used.
+        """
         rule = plan.experiment.train.early_stop
-        self._plan, self._keeper = plan, keeper
+        self._plan, self._keeper, self._until, self._paused = plan, keeper, until, False
         self.records: list[EpochRecord] = []
         self.status: Status = "done"
         self.message = ""
@@ -118,13 +120,16 @@ class Progress:
             self._best.update(self._plan, self.records)
 
     def stops(self, *, on_request: bool = False) -> bool:
-        """Return whether training ends now: early, on request, or because all epochs are complete."""
+        """Return whether training ends now: early, on request, or because all epochs are complete; or whether it
+        pauses, to be continued from its checkpoint.
+        """
         if self.done == self.lane.epochs:
             return True
         self.stopped = self._stop.reason(self.records) or self._converged()
         if on_request and not self.stopped:
             self.stopped = f"after {self.lane.unit} {self.lane.at(self.done)}: stopped by `on_epoch`"
-        return bool(self.stopped)
+        self._paused = self.done == self._until and not self.stopped
+        return bool(self.stopped) or self._paused
 
     def _converged(self) -> str:
         why = self._plan.converged
@@ -159,7 +164,7 @@ class Progress:
             **(health or self._monitor.health(self.status)),
         )
         if keeper is not None and snapshot is not None:
-            self._save(keeper, snapshot, lane, ended=True)
+            self._save(keeper, snapshot, self._so_far() if self._paused else lane, ended=not self._paused)
         compiled = {"refused": plan.refusal} if plan.refusal else plan.loop.compiled
         plan.release()
         return replace(lane, compiled=compiled, unsaved=keeper.unsaved if keeper is not None else "")

@@ -41,8 +41,10 @@ def train_once(
     keeper: Keeper | None = None,
     profile: bool = False,
     compiled: str = "never",
+    until: int = 0,
 ) -> LaneResult:
-    """Train a lane until its last epoch, until it stops early or diverges, or until Ctrl-C.
+    """Train a lane until its last epoch, until it stops early or diverges, or until Ctrl-C; or until it pauses after
+    epoch `until`, if that is not 0.
 
     None of these raises. With a `keeper`, it resumes from that checkpoint, if any, and writes checkpoints. With
     `profile`, each part of its steps is timed.
@@ -64,7 +66,7 @@ def train_once(
     if profile:
         plan.loop.observer = Profiler(plan)
     switch = Switch([plan], "never" if profile else compiled, layout.seconds, observer.compiling)
-    training = train_plan(plan, observer, repeat, of, keeper)
+    training = train_plan(plan, observer, repeat, of, keeper, until)
     # A lane that diverges reports overflow once; NumPy would warn about every operation.
     with np.errstate(all="ignore"):
         while True:
@@ -85,11 +87,12 @@ def train_plan(
     repeat: int = 1,
     of: int = 1,
     keeper: Keeper | None = None,
+    until: int = 0,
 ) -> Generator[None, None, LaneResult]:
     """Train a plan as `train_once` does, pausing after the lane has started and after every epoch but the last."""
     initial = plan.experiment.initial
     ensure(initial is None or initial.complete, "initial weights were not read before training")
-    progress = Progress(plan, repeat, of, keeper)
+    progress = Progress(plan, repeat, of, keeper, until)
     try:
         observer.lane_begins(progress.lane)
         plan.next_record = progress.done

@@ -1,0 +1,162 @@
+"""Searches by successive halving: trials that pause at rungs, of which the best continue with the same bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from findings import base, find
+from tiny_spec import spec
+
+import nnspec
+from nnspec.api import Spec
+from nnspec.engine.searches import HalvingSearch
+from nnspec.engine.spaces import Choice, UniformSpace
+from nnspec.results.lane import LaneResult
+from nnspec.results.run import RunResult
+
+HALVING = "halving(factor=2, rungs=3)"
+TRIALS, KEPT = 7, [(2, 3), (4, 1)]
+"""With a budget of 3 and 8 epochs: how many trials, and after which epochs how many continue."""
+PLAIN = {"race": "SGD; Adam", "train": "epochs = 8; batch = 16; validation = 0.2"}
+STATEFUL = {
+    "model": "Linear(6); BatchNorm; ReLU; Dropout(0.3); Linear(10)",
+    "race": "SGD { optimizer = Momentum(lr=cosine(rate)) }; Adam { optimizer = Adam(lr=plateau(rate, patience=1)) }",
+    "train": "epochs = 8; batch = 16; validation = 0.2; average = ema(0.9); "
+    "early_stop = patience(3, restore_best=true)",
+}
+BY_STEPS = {"race": "SGD; Adam", "train": "steps = 24; record = 3; batch = 16; validation = 0.2"}
+
+
+def text(kind: dict[str, str], search: str = HALVING, budget: int = 3) -> Spec:
+    setting = "rate" if kind is STATEFUL else "optimizer.lr"
+    tune = f"tune {{ budget = {budget}; search = {search}; race = false; {setting} = loguniform(1e-2, 10) }}"
+    return Spec.parse(spec(**kind, more=f"let rate = 0.1\n{tune}" if kind is STATEFUL else tune))
+
+
+def run(kind: dict[str, str] = PLAIN, search: str = HALVING, budget: int = 3, **options: Any) -> RunResult:
+    return nnspec.run(text(kind, search, budget), offline=True, **options)
+
+
+def curves(lane: LaneResult) -> dict[str, Any]:
+    return {**lane.history, "rates": lane.rates, **lane.trace}
+
+
+def everything(result: RunResult) -> dict[str, Any]:
+    return {name: (lane.status, lane.stopped, curves(lane)) for name, lane in result.lanes.items()}
+
+
+@pytest.fixture(scope="module")
+def halved() -> RunResult:
+    return run()
+
+
+@pytest.mark.parametrize("kind", [PLAIN, STATEFUL, BY_STEPS], ids=["plain", "stateful", "by steps"])
+def test_trials_have_the_bits_of_trainings_without_a_pause(kind: dict[str, str]) -> None:
+    halved, full = run(kind), run(kind, "halton", TRIALS)
+    assert [*halved.lanes] == [*full.lanes]
+    for name, lane in halved.lanes.items():
+        done = len(lane.records)
+        assert curves(lane) == {figure: values[:done] for figure, values in curves(full[name]).items()}
+    lengths = {len(lane.records) for lane in halved.lanes.values()}
+    assert {2, 4} < lengths <= {2, 3, 4, 5, 6, 7, 8}
+
+
+def test_the_best_of_each_rung_continue(halved: RunResult) -> None:
+    full = run(search="halton", budget=TRIALS)
+    for lane in ("SGD", "Adam"):
+        left = [f"{lane},trial={number}" for number in range(1, TRIALS + 1)]
+        for epoch, count in KEPT:
+            assert all(len(halved[name].records) >= epoch for name in left)
+            best = sorted(left, key=lambda name: full[name].curve("val_loss")[epoch - 1])[:count]
+            dropped = [name for name in left if name not in best]
+            assert all(halved[name].stopped == f"after epoch {epoch}: others were better" for name in dropped)
+            assert all(len(halved[name].records) == epoch for name in dropped)
+            left = best
+        assert [len(halved[name].records) for name in left] == [8]
+
+
+def test_only_a_trial_that_was_trained_to_the_end_is_chosen(halved: RunResult) -> None:
+    assert halved.tuned is not None
+    for study in halved.tuned.studies:
+        assert [trial.status for trial in study.trials].count("dropped") == TRIALS - 1
+        assert study.chosen is not None
+        assert study.chosen.epochs == 8
+        assert sum(trial.epochs for trial in study.trials) <= 3 * 8
+
+
+@pytest.mark.parametrize(
+    "options", [{"stack": False}, {"jobs": 2}, {"compiled": "never"}], ids=["apart", "processes", "numpy"]
+)
+def test_the_same_bits_on_every_executor(halved: RunResult, options: dict[str, Any]) -> None:
+    assert everything(run(**options)) == everything(halved)
+
+
+@pytest.mark.parametrize("after", [4, 17, 30])
+def test_an_interrupted_search_is_resumed_with_the_same_bits(tmp_path: Path, halved: RunResult, after: int) -> None:
+    calls = 0
+
+    def interrupt(lane: str, epoch: int, figures: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == after:
+            raise KeyboardInterrupt
+
+    stopped = run(out=tmp_path / "run", on_epoch=interrupt, checkpoint=0)
+    assert stopped.interrupted
+    assert {lane.status for lane in stopped.lanes.values()} <= {"interrupted", "done"}
+    resumed = run(out=tmp_path / "run", resume=True)
+    assert everything(resumed) == everything(halved)
+
+
+def test_a_search_by_halving_is_verified(tmp_path: Path) -> None:
+    done = run(set={"tune.race": True}, out=tmp_path / "run")
+    assert [*done.lanes] == ["SGD", "Adam"]
+    found = nnspec.runs.verify(tmp_path / "run")
+    assert found.same
+    assert len(found.matches) == 2 * TRIALS + 2
+
+
+def test_a_trial_that_diverges_does_not_continue() -> None:
+    tune = f"tune {{ budget = 2; search = {HALVING}; race = false; optimizer.lr = [1e30, 0.1, 2e30, 3e30] }}"
+    found = nnspec.run(Spec.parse(spec(**PLAIN, more=tune)), offline=True).tuned
+    assert found is not None
+    for study in found.studies:
+        assert sorted(trial.status for trial in study.trials) == ["diverged", "diverged", "diverged", "done"]
+
+
+def test_folds_of_a_trial_pause_together() -> None:
+    kind = {"race": "SGD", "train": "epochs = 4; batch = 16; validation = folds(2)"}
+    found = run(kind)
+    for lane in found.lanes.values():
+        assert len({len(one.records) for one in lane.repeats}) == 1
+    assert found.tuned is not None
+    assert [trial.status for trial in found.tuned.trials].count("done") == 1
+
+
+def test_the_budget_is_spent_in_epochs() -> None:
+    space = [UniformSpace(0, 1)]
+    assert HalvingSearch(3, 3).trials(space, 20) == 80
+    assert HalvingSearch(3, 3).kept(80, 20) == ((9, 26), (3, 8))
+    assert HalvingSearch(2, 3).trials(space, 3) == TRIALS
+    for budget in range(1, 40):
+        trials = HalvingSearch(3, 3).trials(space, budget)
+        assert budget <= trials <= 9 * budget
+        for count, fits in ((trials, True), (trials + 1, False)):
+            (_, second), (_, third) = HalvingSearch(3, 3).kept(max(count, budget + 1), budget)
+            assert (count + 2 * second + 6 * third <= 9 * budget) == fits or count == budget
+
+
+def test_nothing_is_dropped_if_all_settings_fit_into_the_budget() -> None:
+    assert HalvingSearch().trials([Choice((1, 2, 3))], 20) == 3
+    assert HalvingSearch().kept(3, 20) == ()
+    tune = f"tune {{ budget = 3; search = {HALVING}; race = false; optimizer.lr = [0.1, 0.2, 0.3] }}"
+    found = nnspec.run(Spec.parse(spec(**PLAIN, more=tune)), offline=True)
+    assert {len(lane.records) for lane in found.lanes.values()} == {8}
+
+
+def test_trainings_that_are_too_short_are_an_error() -> None:
+    more = "train.validation = 0.2\ntrain.epochs = {}\ntune {{ search = halving; optimizer.lr = loguniform(0.1, 1) }}\n"
+    assert ("NN302", "halving") in find(base(more=more.format(8)))
+    assert not find(base(more=more.format(9)))
