@@ -232,6 +232,7 @@ class RunWriter:
             ("AdaDelta", 1, ""), ("Adam", 0.01, ""), ("Adam", 0.01, ", betas=(0.8, 0.99)"), ("AMSGrad", 0.01, ""),
             ("AdamW", 0.01, ""), ("AdaMax", 0.01, ""), ("NAdam", 0.01, ""), ("RAdam", 0.01, ""), ("Lion", 0.001, ""),
             ("LAMB", 0.01, ""), ("LAMB", 0.02, ", adapt_all=true"), ("Adan", 0.01, ""), ("Muon", 0.02, ""),
+            ("SOAP", 0.003, ", max_precond_dim=20, precondition_frequency=3"),
         )  # fmt: skip
         return f"{name}(lr={self._rate(usual)}{more}{decay})"
 

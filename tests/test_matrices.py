@@ -20,6 +20,59 @@ REFERENCE = json.loads((Path(__file__).parent / "oracle/trajectories_matrices.js
 RNG = np.random.default_rng(0)
 
 
+@pytest.mark.parametrize("case", REFERENCE["regression"]["cases"], ids=lambda case: f"{case['arguments']}")
+def test_soap_goes_the_same_way_with_bases_of_both_sides(case: dict[str, Any]) -> None:
+    given, network, losses = REFERENCE["regression"], nn.NumpyMLP(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 4)), []
+    for parameter, values in zip(network.parameters(), given["start"], strict=True):
+        parameter.data = values
+    x, y, loss = np.array(given["x"]), np.array(given["y"]), nn.MSELoss()
+    optimizer = nn.SOAP(network.parameters(), **case["arguments"])
+    for _ in range(100):
+        losses.append(loss.forward(network.forward(x), y))
+        network.backward(loss.backward())
+        optimizer.step()
+    np.testing.assert_allclose(losses[::10], case["losses"], rtol=1e-10, atol=1e-10)
+    for ours, theirs in zip(network.parameters(), case["after"], strict=True):
+        np.testing.assert_allclose(ours.data, theirs, rtol=1e-10, atol=1e-10)
+
+
+def test_soap_without_bases_is_adam_after_its_first_step() -> None:
+    start, grads = RNG.standard_normal((4, 3)), RNG.standard_normal((6, 4, 3))
+    ours = stepped(nn.SOAP, start, grads, max_precond_dim=2, weight_decay=0.0, eps=1e-30)
+    theirs = stepped(nn.Adam, start, grads[1:], lr=0.003, betas=(0.95, 0.95), eps=1e-30)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_soap_turns_with_its_matrix() -> None:
+    """In another orthonormal basis of rows and columns, steps are the same ones, turned."""
+    left, right = (np.linalg.qr(RNG.standard_normal((4, 4)))[0] for _ in range(2))
+    start, grads = RNG.standard_normal((4, 4)), RNG.standard_normal((30, 4, 4))
+    plain = stepped(nn.SOAP, start, grads, precondition_frequency=4)
+    turned = stepped(nn.SOAP, left @ start @ right, [left @ g @ right for g in grads], precondition_frequency=4)
+    np.testing.assert_allclose(turned, left @ plain @ right, rtol=1e-9, atol=1e-9)
+    alone = stepped(nn.SOAP, start, grads, precondition_frequency=4, max_precond_dim=3)
+    assert np.abs(alone - plain).max() > 1e-3
+
+
+def test_soap_moves_a_kernel_as_a_matrix() -> None:
+    start, grads = RNG.standard_normal((8, 2, 3, 1)), RNG.standard_normal((5, 8, 2, 3, 1))
+    matrix = stepped(nn.SOAP, start.reshape(8, 6), [grad.reshape(8, 6) for grad in grads])
+    np.testing.assert_array_equal(stepped(nn.SOAP, start, grads).reshape(8, 6), matrix)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((3,), 0), ((3, 4), 9 + 16), ((2, 3, 5), 4), ((11, 12), 0)])
+def test_soap_keeps_square_matrices_of_sides_that_are_not_too_long(shape: tuple[int, ...], size: int) -> None:
+    assert nn.SOAP.state_of_tensor({"max_precond_dim": 10}, shape) == {"grams": size, "bases": size}
+
+
+@pytest.mark.parametrize("number", [1, 2, 6])
+def test_gradients_that_are_not_finite_spoil_soap_for_everyone_to_see(number: int) -> None:
+    grads = RNG.standard_normal((8, 4, 3))
+    grads[number - 1, 2, 1] = np.nan
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(stepped(nn.SOAP, np.ones((4, 3)), grads, precondition_frequency=2)).any()
+
+
 def stepped(optimizer: type[nn.Optimizer], data: Any, grads: Any, *, decays: bool = True, **more: Any) -> np.ndarray:
     """The values of a parameter after a step for each gradient."""
     parameter = Parameter(data, decays=decays)
@@ -90,7 +143,14 @@ def test_muon_moves_tables_and_ends_by_adamw(more: dict[str, Any], matrices: lis
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("optimizer", ["Muon", "Muon(hidden_only=true, weight_decay=0.1, decay_all=true)"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        "Muon",
+        "Muon(hidden_only=true, weight_decay=0.1, decay_all=true)",
+        "SOAP(precondition_frequency=3, max_precond_dim=20)",
+    ],
+)
 def test_a_spec_moves_as_python_does(optimizer: str, dtype: str) -> None:
     model = "Linear(12); LayerNorm; residual { Linear(12); Tanh }; PReLU; Linear(10)"
     text = spec(model, optimizer=optimizer, train="epochs = 2; batch = 16", more=f"dtype = {dtype}")

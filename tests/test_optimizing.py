@@ -132,6 +132,14 @@ SPECS = {
         train="epochs = 5; batch = 6; repeats = 2; validation = 0.2",
         more="optimizer = Adam(lr=0.02)",
     ),
+    "matrices": spec(
+        MIXED,
+        race="""soap: SOAP(precondition_frequency=3, max_precond_dim=16)
+        muon { optimizer = Muon(hidden_only=true); train.lr_factor.Linear1 = 0.5 }
+        frozen { optimizer = SOAP(lr=cosine(0.01), max_precond_dim=10); train.freeze = [Linear1.weight] }
+        ahead { optimizer = Muon(lr=0.01, weight_decay=0.01); train.average = lookahead(k=3) }""",
+        train="epochs = 4; batch = 6; validation = 0.2",
+    ),
     "by steps": spec(
         "Linear(8); BatchNorm; ReLU; Linear(10)",
         race="""swa { train.average = swa(start=0.3) }

@@ -251,6 +251,8 @@ def _vectors(layout: Layout, *, decays: bool) -> Iterator[Buffer]:
     arguments = experiment.optimizer.values()
     for slot in optimizer.state_slots(arguments):
         yield Buffer(f"optimizer.{slot}", "optimizer", size, layout.dtype)
+    for slot, count in optimizer.state_of_tensors(arguments, layout.tensors).items():
+        yield Buffer(f"optimizer.{slot}", "optimizer", (count,), layout.dtype)
     for name in optimizer.work_slots(decays=decays or bool(arguments.get("weight_decay"))):
         yield Buffer(f"optimizer.{name}", "optimizer", size, layout.dtype)
     if experiment.train.sharpness is not None:

@@ -181,7 +181,7 @@ def spoilt_steps(cls: type[Optimizer], samples: Sequence[PartSample]) -> None:
         right(self, theta, -grad, *more)
 
     def forgetful(self: Any, theta: Any, grad: Any, *more: Any) -> None:
-        count = len(self.state_slots(self.arguments()))
+        count = len(self.state[0])
         for state in more[len(more) - count :]:
             state.fill(0)
         right(self, theta, grad, *more)
@@ -301,13 +301,15 @@ def declared_state(sample: PartSample) -> None:
     params, cls, settings = _parameters(), _class(sample), _settings(sample)
     optimizer = sample.make(params)
     for parameter, state in zip(params, optimizer.state, strict=True):
-        require(tuple(state) == cls.state_slots(settings), f"the state is {[*state]}")
+        further = cls.state_of_tensors(settings, parameter.segments)
+        require(tuple(state) == (*cls.state_slots(settings), *further), f"the state is {[*state]}")
         for name, array in state.items():
+            shape = (further[name],) if name in further else parameter.shape
             start, where = (parameter.data, "the weights") if name in cls.starts_at_weights else (0, "zero")
-            right = array.shape == parameter.shape and bool((array == start).all())
+            right = array.shape == shape and bool((array == start).all())
             require(right, f"the state {name} does not start at {where}")
     slots = cls.work_slots(decays=bool(settings["weight_decay"]))
-    shared = {*slots} & {*cls.state_slots(settings)}
+    shared = {*slots} & {*cls.state_slots(settings), *cls.state_of_tensors(settings, ())}
     require(not shared, f"{', '.join(shared)}: a name of a state and of a work array, which must be different arrays")
     require(tuple(optimizer.work) == slots, f"the work arrays are {[*optimizer.work]}; {slots} are declared")
     sizes = {array.size for array in optimizer.work.values()}

@@ -1,20 +1,25 @@
-"""A hundred steps of optimizers of matrices: PyTorch's `Muon` for the weights and `AdamW` for the biases.
+"""A hundred steps of optimizers of matrices: PyTorch's `Muon` with `AdamW` for the biases; SOAP of `pytorch-optimizer`.
 
     python tests/oracle/make_reference.py trajectories_matrices
 
-needs `torch`, and `muon-optimizer` of PyPI for the author's own iteration. Both round the iteration to bfloat16; here
-they are made to compute it in float64, on a copy as before. PyTorch's `Muon` is given no bias, since it takes none.
+needs `torch`, and of PyPI `muon-optimizer`, for the author's own iteration, and `pytorch-optimizer`. Muon rounds the
+iteration to bfloat16, and SOAP its bases to float32; here they are made to compute both in float64.
+
+The first gradient of a matrix, above all of the last one of a classifier, has a low rank, so that SOAP's bases of its
+longer side are arbitrary or hang on rounding. Therefore most rows have bases of shorter sides only.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import pytorch_optimizer
 import torch
 import trajectories_100
 from muon import zeropower_via_newtonschulz5
-from row import normal
-from torch import optim
+from pytorch_optimizer.optimizer import soap
+from row import as_kept, normal
+from torch import nn, optim
 from trajectories_100 import Row
 
 Tensor = torch.Tensor
@@ -43,6 +48,22 @@ class Muon:
             each.step()
 
 
+class InFloat64:
+    """The module `torch`, with float64 for float32."""
+
+    float32 = torch.float64
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+
+class SOAP(pytorch_optimizer.SOAP):
+    """Arguments as in nnspec."""
+
+    def __init__(self, groups: Any, max_precond_dim: int = 10_000, **arguments: Any) -> None:
+        super().__init__(groups, max_precondition_dim=max_precond_dim, **arguments)
+
+
 ROWS = [
     Row("Muon", Muon, {"lr": 0.02}),  # type: ignore[arg-type]
     Row("Muon", Muon, {"lr": 0.01, "nesterov": False, "momentum": 0.8, "ns_steps": 3}),  # type: ignore[arg-type]
@@ -51,6 +72,19 @@ ROWS = [
         Muon,  # type: ignore[arg-type]
         {"lr": 0.01, "adamw_lr_factor": 1.0, "betas": [0.8, 0.95], "eps": 0.001, "adjust_lr": "match_rms_adamw"},
     ),
+    Row("SOAP", SOAP, {"lr": 0.01, "max_precond_dim": 3, "eps": 0.001}),
+]
+REGRESSIONS: list[dict[str, Any]] = [
+    {"weight_decay": 0.0, "max_precond_dim": 4},
+    {"lr": 0.01, "weight_decay": 0.05, "precondition_frequency": 1, "max_precond_dim": 4, "eps": 1e-5},
+    {
+        "lr": 0.02,
+        "weight_decay": 0.0,
+        "precondition_frequency": 4,
+        "betas": [0.8, 0.9],
+        "shampoo_beta": 0.7,
+        "eps": 1e-4,
+    },
 ]
 
 
@@ -59,10 +93,37 @@ def content() -> dict[str, Any]:
     rounded = Tensor.bfloat16
     Tensor.bfloat16 = lambda tensor: tensor.clone()  # type: ignore[method-assign]
     try:
+        soap.torch = InFloat64()
         found = trajectories_100.content(ROWS)
-        return {"cases": found["cases"], "orthogonal": [orthogonal(*shape) for shape in SHAPES]}
+        matrices = [orthogonal(*shape) for shape in SHAPES]
+        return {"cases": found["cases"], "orthogonal": matrices, "regression": regression()}
     finally:
-        Tensor.bfloat16 = rounded  # type: ignore[method-assign]
+        Tensor.bfloat16, soap.torch = rounded, torch  # type: ignore[method-assign]
+
+
+def regression() -> dict[str, Any]:
+    """Return the data, starting weights, and what SOAP makes of them."""
+    x, y = normal(12, 5), normal(12, 4)
+    start, cases = {}, []
+    for arguments in REGRESSIONS:
+        model, loss = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 4)), nn.MSELoss()
+        start = start or {name: normal(*tensor.shape) for name, tensor in model.state_dict().items()}
+        model.load_state_dict(start)
+        groups = [
+            {"params": [p for p in model.parameters() if (p.ndim > 1) is weights], "weight_decay": decay}
+            for weights, decay in ((True, arguments["weight_decay"]), (False, 0.0))
+        ]
+        optimizer = SOAP(groups, **{name: value for name, value in arguments.items() if name != "weight_decay"})
+        losses = []
+        for _ in range(trajectories_100.STEPS):
+            optimizer.zero_grad()
+            value = loss(model(x), y)
+            value.backward()
+            optimizer.step()
+            losses.append(value.item())
+        after = [as_kept(p.detach()) for p in model.parameters()]
+        cases.append({"arguments": arguments, "losses": losses[::10], "after": after})
+    return {"x": x.tolist(), "y": y.tolist(), "start": [as_kept(v) for v in start.values()], "cases": cases}
 
 
 def orthogonal(rows: int, columns: int) -> dict[str, Any]:

@@ -22,11 +22,13 @@ from nnspec.engine.optimizers.lbfgs import LBFGS
 from nnspec.engine.optimizers.lion import Lion
 from nnspec.engine.optimizers.muon import Muon
 from nnspec.engine.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
+from nnspec.engine.optimizers.soap import SOAP
 
 __all__ = [
     "LAMB",
     "LBFGS",
     "SGD",
+    "SOAP",
     "AMSGrad",
     "AdaDelta",
     "AdaGrad",

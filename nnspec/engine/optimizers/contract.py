@@ -140,6 +140,9 @@ class Optimizer(Part):
                 raise TypeError(f"{type(self).__name__}: takes Parameters (model.parameters()), not {parameter!r}")
         slots = self.state_slots(self.arguments())
         self.state = [{slot: np.zeros_like(p.data) for slot in slots} for p in self.params]
+        for p, state in zip(self.params, self.state, strict=True):
+            sizes = self.state_of_tensors(self.arguments(), p.segments)
+            state |= {slot: np.zeros(size, p.data.dtype) for slot, size in sizes.items()}
         largest = max(self.params, key=lambda p: p.size).data
         own = any(segment.weight_decay for parameter in self.params for segment in parameter.segments)
         names = self.work_slots(decays=bool(self.weight_decay) or own)
@@ -174,6 +177,22 @@ class Optimizer(Part):
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
         """Name the state kept for each parameter, each of the parameter's size."""
         return ()
+
+    @classmethod
+    def state_of_tensor(cls, arguments: Mapping[str, Any], shape: tuple[int, ...]) -> Mapping[str, int]:
+        """Name further state of a tensor, with its sizes, which depend on the shape in another way. It takes
+        `whole_tensors`; the state of several tensors is one array, in their order.
+        """
+        return {}
+
+    @classmethod
+    def state_of_tensors(cls, arguments: Mapping[str, Any], tensors: Iterable[Segment]) -> dict[str, int]:
+        """Return the sizes of `state_of_tensor` over several tensors; frozen ones have it too, as they may change."""
+        sizes = dict.fromkeys(cls.state_of_tensor(arguments, (1,)), 0)
+        for tensor in tensors:
+            for slot, size in cls.state_of_tensor(arguments, tensor.shape).items():
+                sizes[slot] += size
+        return sizes
 
     @classmethod
     def work_slots(cls, *, decays: bool) -> tuple[str, ...]:
@@ -315,8 +334,7 @@ class Optimizer(Part):
         together = groupby(groups, lambda group: (group.rate, group.start if self.whole_tensors else 0))
         runs = [run for _, each in together for run in _without_gaps(tuple(each))]
         moves = tuple(self._move(i, run) for run in runs)
-        compiled_groups = tuple((group, self.arrays(group)) for group in groups)
-        return _Calls(parameter.data, parameter.grad, parameter.segments, moves, compiled_groups)
+        return _Calls(parameter.data, parameter.grad, parameter.segments, moves)
 
     def _move(self, i: int, groups: tuple[Group, ...]) -> _Move:
         parameter, start, stop = self.params[i], groups[0].start, groups[-1].stop
@@ -334,8 +352,17 @@ class Optimizer(Part):
 
         work = {name: self.work[name][: prod(shape)].reshape(shape) for name in names}
         decayed = work.pop("decayed", None)
+        arguments = self.arguments()
+        before, own = (
+            self.state_of_tensors(arguments, [s for s in parameter.segments if first <= s.start < end])
+            for first, end in ((0, start), (start, stop))
+        )
+        state = (
+            array[before[slot] : before[slot] + own[slot]] if slot in own else cut(array)
+            for slot, array in self.state[i].items()
+        )
         theta, grad = cut(parameter.data), cut(parameter.grad)
-        move = _Move(theta, grad, (*work.values(), *map(cut, self.state[i].values())), groups[0], largest, decayed)
+        move = _Move(theta, grad, (*work.values(), *state), groups[0], largest, decayed)
         if self.whole_tensors or not largest:
             return move
         flat, flat_grad, flat_decayed = (a.reshape(-1) for a in (theta, grad, theta if decayed is None else decayed))
@@ -418,7 +445,6 @@ class _Calls:
     grad: NDArray[Any]
     segments: tuple[Segment, ...]
     moves: tuple[_Move, ...]
-    groups: tuple[tuple[Group, tuple[NDArray[Any], ...]], ...]
 
     def hold(self, parameter: Parameter) -> bool:
         """Whether the parameter still has them."""

@@ -21,6 +21,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "RAdam": [{"betas": (0.9, 0.9)}],
     "Adan": [{"betas": (0.0, 0.0, 0.0)}, {"lr": 0.1, "betas": (0.5, 0.9, 0.8), "eps": 1e-2}],
     "AdamW": [{"weight_decay": 0.0}],
+    "SOAP": [
+        {"precondition_frequency": 1, "betas": (0.5, 0.9), "weight_decay": 0.0},
+        {"precondition_frequency": 3, "max_precond_dim": 5, "shampoo_beta": 0.5},
+    ],
     "Muon": [
         {"lr": 0.005, "adamw_lr_factor": 1.0, "weight_decay": 0.1},
         {"nesterov": False, "ns_steps": 2, "momentum": 0.0, "adjust_lr": "match_rms_adamw"},
