@@ -186,6 +186,62 @@ def test_only_decay_in_the_gradient_takes_an_array(cls: type[Optimizer]) -> None
     assert cls.work_slots(decays=False) == cls.scratches
 
 
+# Prodigy
+
+
+def test_prodigy_estimates_one_distance_from_the_gradients_of_all_tensors() -> None:
+    one, two = nn.Parameter([1.0, -1.0], "float64"), nn.Parameter([3.0], "float64")
+    optimizer = nn.Prodigy([one, two], d0=0.5, betas=(0.0, 0.0), beta3=0.5, d_coef=2.0, eps=1e-9)
+    one.grad, two.grad = [1.0, -1.0], [2.0]
+    optimizer.step()  # q = 0, s = 0.5·g, θ ← θ − 0.5·sign(g)
+    np.testing.assert_allclose([*one.data, *two.data], [0.5, -0.5, 2.5], rtol=1e-8)
+    assert optimizer.scalars() == {"d": 0.5, "next": 0.5, "largest": 0.5, "numerator": 0.0, "moves": 1}
+    optimizer.step()  # q = 0.5·⟨g, θ₁ − θ⟩ = 0.5·2, ‖s‖₁ = 0.75·4, d̂ = 2·1/3
+    np.testing.assert_allclose([*one.data, *two.data], [0.0, 0.0, 2.0], atol=1e-8)
+    assert optimizer.scalars()["numerator"] == pytest.approx(1)
+    assert optimizer.scalars()["next"] == pytest.approx(2 / 3)
+    optimizer.step()  # with d = 2/3
+    np.testing.assert_allclose([*one.data, *two.data], [-2 / 3, 2 / 3, 4 / 3], rtol=1e-7)
+
+
+def test_a_rate_by_layer_scales_steps_of_prodigy_and_frozen_tensors_are_not_part_of_its_distance() -> None:
+    params, row = parameters(), gradients(1)[0]
+    params[0].configure(rate=0.5)
+    params[2].configure(frozen=True)
+    before = [p.data.copy() for p in params]
+    spread(row, params)
+    optimizer = nn.Prodigy(params)
+    optimizer.step()
+    steps = [np.abs(p.data - start).max() for p, start in zip(params, before, strict=True)]
+    assert steps[0] == pytest.approx(steps[1] / 2, rel=1e-4)  # but for ε
+    assert steps[2] == 0
+    params[2].grad = np.full(params[2].shape, 1e6)
+    optimizer.step()
+    others = [p for i, p in enumerate(parameters()) if i != 2]
+    others[0].configure(rate=0.5)
+    spread(np.delete(row, np.s_[35:50]), others)
+    same = nn.Prodigy(others)
+    same.step()
+    same.step()
+    assert same.scalars() == optimizer.scalars()
+
+
+def test_at_a_rate_of_zero_prodigy_changes_nothing() -> None:
+    params, more = parameters(), {"weight_decay": 0.1, "use_bias_correction": True}
+    optimizer = nn.Prodigy(params, lr=nn.ConstantSchedule(1.0, warmup=1), **more)
+    same = nn.Prodigy(parameters(), lr=1.0, **more)
+    for each in (params, same.params):
+        spread(gradients(1)[0], each)
+    optimizer.at(0, 10)
+    optimizer.step()
+    np.testing.assert_array_equal(numbers(params), numbers(parameters()))
+    assert not any(state["gradient_sum"].any() or state["second_moment"].any() for state in optimizer.state)
+    optimizer.at(1, 10)
+    optimizer.step()
+    same.step()
+    np.testing.assert_array_equal(numbers(params), numbers(same.params))
+
+
 # Tensors with settings of their own
 
 

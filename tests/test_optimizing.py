@@ -187,6 +187,16 @@ SPECS = {
         race="sgd: ScheduleFreeSGD; adam: ScheduleFreeAdamW(weight_decay=0.05)",
         train="steps = 23; record = 5; batch = 6; repeats = 2",
     ),
+    "Prodigy": spec(
+        "Linear(8); ReLU; Dropout(0.2); Linear(10)",
+        race="""Prodigy
+        adjusted: Prodigy(lr=cosine(1, warmup=9, per=step), weight_decay=0.05, d_coef=2, use_bias_correction=true)
+        slow { optimizer = Prodigy(d0=1e-3, growth_rate=1.1, safeguard_warmup=true)
+               train.early_stop = patience(2, restore_best=true) }
+        frozen { optimizer = Prodigy; train { freeze = [Linear2.bias]; lr_factor.Linear1 = 0.5 } }
+        four { optimizer = Prodigy; train { accumulate = 4; clip_norm = 0.5; average = ema(0.9) } }""",
+        train="epochs = 5; batch = 6; validation = 0.2; repeats = 2",
+    ),
     "accumulated, BatchNorm": spec(MIXED, train="epochs = 4; batch = 6; repeats = 2; accumulate = 3"),
 }
 

@@ -219,7 +219,7 @@ def test_every_setting_trains_to_the_same_bits(train: str, python: set[str]) -> 
 def test_records_within_epochs_train_to_the_same_bits(train: str, python: set[str]) -> None:
     text = spec(
         "Linear(12); ReLU; Dropout(0.3); Linear(10)",
-        race="SGD; Adam(lr=cosine(0.01, warmup=2, per=step)); LAMB",
+        race="SGD; Adam(lr=cosine(0.01, warmup=2, per=step)); LAMB; ScheduleFreeSGD(lr=cosine(0.5))",
         train=train,
     )
     same_both_ways(text, python=python)
@@ -227,12 +227,15 @@ def test_records_within_epochs_train_to_the_same_bits(train: str, python: set[st
 
 @needs_numba
 def test_it_says_which_optimizers_move_in_python() -> None:
-    lanes = run(spec(race="SGD; LAMB; Muon; odd { optimizer = Adam; train.clip_norm = 1 }"), ways=COMPILED).lanes
+    race = "SGD; LAMB; Muon; Prodigy; ScheduleFreeAdamW; odd { optimizer = Adam; train.clip_norm = 1 }"
+    lanes = run(spec(race=race), ways=COMPILED).lanes
     stays = {name: lane.compiled and lane.compiled["python"] for name, lane in lanes.items()}
     assert stays == {
         "SGD": {},
         "LAMB": {"LAMB": "it has no loop over numbers"},
         "Muon": {"Muon": "it has no loop over numbers"},
+        "Prodigy": {"Prodigy": "it has no loop over numbers"},
+        "ScheduleFreeAdamW": {},
         "odd": {"Adam": "gradients or weights are penalised, clipped or constrained in Python"},
     }
 
@@ -248,7 +251,8 @@ def test_metrics_count_the_same(metrics: str, python: set[str]) -> None:
 
 @needs_numba
 def test_lanes_that_diverge_end_where_they_do_in_python() -> None:
-    text = spec(race="SGD(lr=1e30); Adam(lr=0.01); Momentum(lr=1e18)", train="epochs = 3; batch = 16")
+    race = "SGD(lr=1e30); Adam(lr=0.01); Momentum(lr=1e18); ScheduleFreeSGD(lr=1e30)"
+    text = spec(race=race, train="epochs = 3; batch = 16")
     same_both_ways(text)
 
 

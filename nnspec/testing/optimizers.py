@@ -112,6 +112,8 @@ def each_tensor_alone(sample: PartSample) -> None:
     every = bool(_settings(sample)["decay_all"])
     if "lr" in sample.arguments:
         skip("the rate is varied here")
+    if make.couples_tensors:
+        skip("its steps depend on the gradients of all tensors")
     given = {name: value for name, value in sample.arguments.items() if name not in ("weight_decay", "decay_all")}
     together, alone = _parameters(biases=True), _parameters(biases=True)
     _configure(together)
@@ -431,7 +433,7 @@ def arguments_have_effects(cls: type[Optimizer], samples: Sequence[PartSample]) 
             if step == 5:
                 optimizer.lr = 2 * optimizer.lr
             for parameter in (weight, bias):
-                parameter.grad[...] = rng.standard_normal(parameter.shape)
+                parameter.grad[...] = rng.standard_normal(parameter.shape) + 1  # mostly in one direction
             optimizer.step()
         return [*weight.data.reshape(-1), *bias.data]
 

@@ -2,14 +2,15 @@
 
     python tests/oracle/make_reference.py trajectories_packages
 
-needs `torch`, `mpmath`, `pytorch-optimizer` and `schedulefree`. `after` holds the weights that are evaluated, where
-they are not those that are trained.
+needs `torch`, `mpmath`, `prodigyopt`, `pytorch-optimizer` and `schedulefree`. `after` holds the weights that are
+evaluated, where they are not those that are trained.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import prodigyopt
 import pytorch_optimizer
 import schedulefree
 import trajectories_100
@@ -23,6 +24,13 @@ def adan(groups: list[dict[str, Any]], **arguments: Any) -> optim.Optimizer:
 
 
 ROWS = [
+    Row("Prodigy", prodigyopt.Prodigy, {"lr": 1.0, "d_coef": 0.3}),
+    Row("Prodigy", prodigyopt.Prodigy, {"lr": 0.5, "d0": 0.001, "growth_rate": 1.05, "use_bias_correction": True}),
+    Row(
+        "Prodigy",
+        prodigyopt.Prodigy,
+        {"lr": 0.8, "betas": [0.8, 0.99], "beta3": 0.9, "d0": 1e-4, "d_coef": 0.7, "safeguard_warmup": True},
+    ),
     Row("Adan", adan, {"lr": 0.01}),
     Row("Adan", adan, {"lr": 0.02, "betas": [0.9, 0.8, 0.95], "eps": 0.001}),
     Row("ScheduleFreeSGD", schedulefree.SGDScheduleFree, {"lr": 1.0}),

@@ -21,6 +21,7 @@ from nnspec.engine.optimizers.lamb import LAMB
 from nnspec.engine.optimizers.lbfgs import LBFGS
 from nnspec.engine.optimizers.lion import Lion
 from nnspec.engine.optimizers.muon import Muon
+from nnspec.engine.optimizers.prodigy import Prodigy
 from nnspec.engine.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from nnspec.engine.optimizers.soap import SOAP
 
@@ -43,6 +44,7 @@ __all__ = [
     "NAdam",
     "Nesterov",
     "Optimizer",
+    "Prodigy",
     "RAdam",
     "RMSProp",
     "ScheduleFreeAdamW",

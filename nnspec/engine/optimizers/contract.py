@@ -106,6 +106,8 @@ class Optimizer(Part):
     """Whether `update` needs each tensor separately and in its shape, because its numbers depend on each other. The
     optimizer then applies weight decay itself, as set in `self.moving`.
     """
+    couples_tensors: ClassVar[bool] = False
+    """Whether a step of one tensor depends on the gradients of all others."""
     evaluates: ClassVar[bool] = False
     """Whether `step` needs a closure, because it evaluates loss and gradients at several points."""
     starts_at_weights: ClassVar[tuple[str, ...]] = ()
@@ -245,16 +247,12 @@ class Optimizer(Part):
         if self.steps == 0:
             self.start()
         self.advance()
-        for i, parameter in enumerate(self.params):
-            calls = self._calls.get(i)
-            if calls is None or not calls.hold(parameter):
-                calls = self._calls[i] = self._prepared(i)
-            try:
-                for move in calls.moves:
-                    self._moving = move.group
-                    self.update(move.theta, self._decayed(move), *move.arrays)
-            finally:
-                self._moving = None
+        try:
+            for move in self._moves():
+                self._moving = move.group
+                self.update(move.theta, self._decayed(move), *move.arrays)
+        finally:
+            self._moving = None
         return loss
 
     def start(self) -> None:
@@ -264,7 +262,7 @@ class Optimizer(Part):
                 np.copyto(state[slot], parameter.data)
 
     def advance(self) -> None:
-        """Count the next step, at the current rate."""
+        """Count the next step, at the current rate; in `step`, its gradients have been computed."""
         self.steps += 1
 
     @classmethod
@@ -325,6 +323,14 @@ class Optimizer(Part):
         With `whole_tensors` they are one tensor; otherwise any range of a parameter, or all of it.
         """
         raise NotImplementedError
+
+    def _moves(self) -> Iterator[_Move]:
+        """Yield the calls of a step, parameter by parameter."""
+        for i, parameter in enumerate(self.params):
+            calls = self._calls.get(i)
+            if calls is None or not calls.hold(parameter):
+                calls = self._calls[i] = self._prepared(i)
+            yield from calls.moves
 
     def _prepared(self, i: int) -> _Calls:
         """Return the arrays for the update of a parameter, created once."""

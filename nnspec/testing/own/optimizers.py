@@ -32,4 +32,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "LAMB": [{"weight_decay": 0.0}, {"betas": (0.5, 0.9), "eps": 1e-2, "adapt_all": True}],
     "ScheduleFreeSGD": [{"momentum": 0.0}, {"lr": 0.1, "momentum": 0.5, "r": 2.0}],
     "ScheduleFreeAdamW": [{"betas": (0.0, 0.0)}, {"betas": (0.5, 0.9), "eps": 1e-2, "r": 1.0, "weight_decay": 0.05}],
+    "Prodigy": [
+        {"betas": (0.0, 0.9), "d0": 0.1, "d_coef": 50.0},
+        {"d0": 0.01, "d_coef": 200.0, "growth_rate": 1.1, "use_bias_correction": True, "safeguard_warmup": True},
+    ],
 }
