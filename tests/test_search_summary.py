@@ -51,7 +51,22 @@ INSIDE = {0.01: 0.9, 0.05: 0.4, 0.2: 0.7, 0.5: 1.5}
 
 
 def test_a_search_inside_its_spaces_raises_no_doubt() -> None:
-    assert remarks(search(study("SGD", INSIDE), study("Adam", INSIDE)), "SGD", "Adam") == []
+    assert remarks(search(study("SGD", INSIDE), study("Lion", INSIDE)), "SGD", "Lion") == []
+
+
+def test_a_lane_or_an_eps_that_is_not_tuned_is_remarked_on() -> None:
+    found = remarks(search(study("Adam", INSIDE)), "SGD", "Adam")
+    assert [each.split(";")[0] for each in found] == [
+        "SGD was not tuned: it races with its settings as written",
+        "Adam: `eps` was not tuned",
+    ]
+
+
+def test_times_to_a_target_under_a_schedule_are_remarked_on() -> None:
+    tuned = replace(search(study("SGD", INSIDE)), target=0.5)
+    (found,) = remarks(tuned, "SGD(lr=cosine(0.1))")
+    assert found.startswith("SGD: times to the target depend on the length of its schedule, `cosine(0.1)`")
+    assert remarks(tuned, "SGD(lr=constant(0.1, warmup=1))") == []
 
 
 @pytest.mark.parametrize(("rates", "end"), [((0.001, 0.01), "lower"), ((1.0, 0.5), "upper")])

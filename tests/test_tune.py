@@ -7,7 +7,11 @@ from findings import base, diagnose, find, program
 
 from nnspec.checker import check
 from nnspec.checker.program import Program, Tuning
+from nnspec.compiler.proofs import prove
 from nnspec.diagnostics import Source
+from nnspec.semantics.comparison import compare
+from nnspec.semantics.meaning import identity, meaning
+from nnspec.semantics.resolved import rows
 
 VALIDATED = "train.validation = 0.2\n"
 RACE = "race { SGD; Adam(lr=0.05) }\n"
@@ -199,3 +203,24 @@ def test_mistakes_in_a_half_of_a_bench_are_found() -> None:
     assert _found(PROBLEM.replace("Linear(10)", "Linear(0)")) == [("NN302", "0")]
     assert _found(CONTESTANTS.replace("SGD", "SGDD")) == [("NN201", "SGDD")]
     assert _found(CONTESTANTS.replace("0.01", "-1")) == [("NN302", "-1")]
+
+
+def test_a_search_is_part_of_what_a_spec_means() -> None:
+    texts = [
+        base(more=f"{RACE}{VALIDATED}tune {{ {each} }}\n") for each in (LR, f"{LR}; budget = 20", f"{LR}; budget = 21")
+    ]
+    texts.append(base(more=f"{RACE}{VALIDATED}tune {{ optimizer.lr = loguniform(0.001, 1) }}\n"))
+    meanings = [identity(meaning(program(text))) for text in texts]
+    assert meanings[0] == meanings[1]
+    assert len({*meanings}) == 3
+
+
+def test_diff_and_show_have_the_search() -> None:
+    old, new = (
+        prove(program(base(more=f"{RACE}{VALIDATED}tune {{ {each} }}\n")))[0] for each in (LR, f"{LR}; budget = 7")
+    )
+    (group,) = compare(old, new).groups
+    assert [(change.what, change.old, change.new) for change in group.changes] == [("tune.budget", "20", "7")]
+    shown = {row.name: str(row.value) for row in rows(new.program.lanes[0]) if row.section == "tune" and row.value}
+    assert (shown["tune.budget"], shown["tune.by"]) == ("7", "val_loss")
+    assert shown["tune.optimizer.lr"] == "loguniform(0.01, 1)"

@@ -253,6 +253,8 @@ class _Check:
         draft = with_outputs(replace(draft, layers=trainable(layers, findings)), evaluator, complete=complete)
         apply("lane", draft.subjects() | {"evaluator": evaluator, "recovery": self.recovery}, findings)
         experiment = assemble(draft, evaluator, self.shared, declared.blocks)
+        if experiment is not None and self.search is not None and name:
+            experiment = replace(experiment, tune=self.search.bounds(name))
         return Run(name, name, point, experiment, evaluator)
 
     def _layers(self, section: tree.Section, changes: Changes, evaluator: Evaluator) -> tuple[LayerNode, ...] | None:

@@ -325,6 +325,10 @@ class TuneSettings:
     chosen: bool = False
     """Whether each space is a list of what every study chose, in order: then nothing is searched for."""
 
+    def __post_init__(self) -> None:
+        """Keep `by` the name of a figure, not a text."""
+        object.__setattr__(self, "by", FigureName(self.by))
+
 
 def input_as_target(facts: Facts, outputs: Shape) -> Shape:
     """Return the shape in which outputs are compared with the sample: that of the outputs, if its size matches."""
@@ -547,8 +551,11 @@ class Experiment:
     """The origin of each setting in the spec: `seed`, `train.epochs`, `optimizer` …"""
     lets: Mapping[str, Bound] = field(default_factory=dict)
     """The value of each `let` and its origin."""
+    tune: Mapping[str, Bound] = field(default_factory=dict)
+    """The settings of the search for its settings, `tune.budget`, and their spaces, `tune.optimizer.lr`; empty if there
+    is none."""
     trial: Trial | None = None
-    """Which trial of a search it is; None for a lane that races."""
+    """Which trial of the search it is; None for a lane that races."""
 
     @property
     def point(self) -> dict[str, str]:

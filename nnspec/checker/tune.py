@@ -11,7 +11,7 @@ from nnspec.checker.declare import MAX_RUNS, Assignment, Tune
 from nnspec.checker.evaluator import Evaluator
 from nnspec.checker.findings import Findings, Unknown
 from nnspec.checker.measured import why_unmeasured
-from nnspec.checker.program import Experiment, Swept, Trial, TuneSettings, Tuning
+from nnspec.checker.program import Bound, Experiment, Origin, Swept, Trial, TuneSettings, Tuning
 from nnspec.checker.recovery import Recovery
 from nnspec.checker.runs import Run
 from nnspec.checker.sweep import Point, applying_to, exact_text, items_of, split_lane, text_of, wholes
@@ -61,8 +61,8 @@ class Search:
     places: Mapping[str, Sequence[tuple[int, int, tuple[float, ...]]]]
     """Of every lane, the study, the number and the place of each trial."""
     span: Span
-    spans: Mapping[str, Span]
-    """The span of each setting of `tune` that is given."""
+    given: Mapping[str, Given]
+    """Each setting of `tune` that is given."""
     has_spaces: bool = True
     """Whether there is a setting to search for; flags may have fixed it."""
 
@@ -70,6 +70,25 @@ class Search:
     def trials_of_any(self) -> bool:
         """Whether there is anything left to search for; flags may have fixed all of it."""
         return any(self.places.values())
+
+    def place_of(self, setting: str) -> Span:
+        """Return where a setting of `tune` is given; where `tune` is written if it is not."""
+        return self.given[setting].value.span if setting in self.given else self.span
+
+    def bounds(self, lane: str) -> dict[str, Bound]:
+        """Return the settings of the search and the spaces of a lane, each with its origin; {} if it has no spaces."""
+        if not self.places[lane]:
+            return {}
+        default = Origin(self.span, "default")
+        found = {
+            f"tune.{argument.name}": Bound(
+                getattr(self.settings, argument.name),
+                self.given[argument.name].origin if argument.name in self.given else default,
+            )
+            for argument in TUNE
+            if argument.name not in ("race", "chosen")
+        }
+        return found | {f"tune.{d.setting.text}": Bound(d.space, d.setting.given.origin) for d in self.dimensions[lane]}
 
     def middle(self, lane: str) -> Point:
         """Return the middle of a lane's spaces, which stands for the setting to be found."""
@@ -172,19 +191,19 @@ def search_of(
         return _chosen(settings, dimensions, mine, tune, findings)
     if not _all_used(dimensions, mine, flags, findings):
         return None
-    spans = {name: each.given.value.span for name, each in own.items()}
+    values = {name: each.given for name, each in own.items()}
     trials = [settings.search.trials([each.space for each in own], settings.budget) for own in mine.values() if own]
     runs = sum(trials) * settings.studies
     if runs > MAX_RUNS:
         message = f"this is {runs:,} trials; the limit is {MAX_RUNS:,}"
-        findings.error("NN603", message, spans.get("budget", tune.head))
+        findings.error("NN603", message, values["budget"].value.span if "budget" in values else tune.head)
         return None
     try:
         places = {lane: tuple(_places(own, settings, seed)) for lane, own in mine.items()}
     except ValueError as error:  # more settings than the search covers
-        findings.error("NN302", str(error), spans.get("search", tune.head))
+        findings.error("NN302", str(error), values["search"].value.span if "search" in values else tune.head)
         return None
-    return Search(settings, mine, places, tune.head, spans, bool(dimensions))
+    return Search(settings, mine, places, tune.head, values, bool(dimensions))
 
 
 def _chosen(
@@ -330,7 +349,7 @@ def can_choose(search: Search, runs: Sequence[Run], half: bool, findings: Findin
         help = "for example, `optimizer.lr = loguniform(1e-4, 1)`"
         findings.error("NN205", "`tune` needs a setting to search for", search.span, help=help)
         return False
-    figure, span = search.settings.by, search.spans.get("by", search.span)
+    figure, span = search.settings.by, search.place_of("by")
     if figure.startswith("test_"):
         message = f"`tune` cannot choose settings by `{figure}`: its test results would be too optimistic"
         instead = figure.removeprefix("test_")
@@ -360,5 +379,5 @@ def _too_short(search: Search, experiment: Experiment, findings: Findings) -> bo
     message = f"`{settings.search}` drops trials after 1/{first} of a training, but {experiment.name} has "
     message += f"{length.records} {unit if length.records > 1 else unit[:-1]}"
     help = f"it takes at least {first} {unit}, or fewer rungs"
-    findings.error("NN302", message, search.spans.get("search", search.span), help=help)
+    findings.error("NN302", message, search.place_of("search"), help=help)
     return True

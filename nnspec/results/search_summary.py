@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from nnspec.checker.program import Experiment
+from nnspec.engine.schedules import ConstantSchedule, Schedule
 from nnspec.results.lane import LaneResult
 from nnspec.results.tuning import Study, Tuned
 from nnspec.statistics.budgets import expected_best
@@ -155,10 +156,34 @@ def _seconds(lane: LaneResult, experiment: Experiment) -> list[float]:
 
 def _remarks(tuned: Tuned, race: Sequence[Experiment]) -> Iterator[str]:
     """Yield what speaks against the fairness of a search, in words."""
+    yield from _untuned(tuned, race)
     yield from _edges(tuned)
     yield from _special_cases(tuned, race)
     yield from _sizes(tuned)
     yield from _diverged(tuned)
+
+
+def _untuned(tuned: Tuned, race: Sequence[Experiment]) -> Iterator[str]:
+    """Lanes that nothing is searched for, an eps that is not, and times under a schedule that is not at its end."""
+    for experiment in {each.lane: each for each in race}.values():
+        lane, optimizer = experiment.lane, experiment.optimizer
+        spaces = tuned.spaces.get(lane, {})
+        if not spaces:
+            yield f"{lane} was not tuned: it races with its settings as written"
+        elif _ends_as_momentum(optimizer.name) and "optimizer" not in spaces and "optimizer.eps" not in spaces:
+            near = f"with a large one {optimizer.name} approaches Momentum, so that it can decide a comparison"
+            yield f"{lane}: `eps` was not tuned; {near}"
+        schedule = optimizer.values().get("lr")
+        constant = not isinstance(schedule, Schedule) or isinstance(schedule, ConstantSchedule)
+        if tuned.target is not None and not constant:
+            yield (
+                f"{lane}: times to the target depend on the length of its schedule, `{schedule}`; a shorter one "
+                "reaches the target earlier"
+            )
+
+
+def _ends_as_momentum(optimizer: str) -> bool:
+    return (optimizer, "Momentum") in _INCLUDED
 
 
 def _edges(tuned: Tuned) -> Iterator[str]:

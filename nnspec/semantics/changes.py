@@ -68,6 +68,7 @@ class Changes:
             (meaning(e.loss), meaning(e.optimizer), frozenset(map(meaning, e.metrics))),
             tuple(meaning(getattr(e.train, argument.name)) for argument in _TRAIN),
             frozenset(e.by_name.items()),
+            frozenset((name, meaning(bound.value)) for name, bound in e.tune.items()),
             frozenset((name, str(weights)) for name, weights in _initial(e).items()),
         )
 
@@ -97,6 +98,9 @@ class Changes:
             yield from _value(f"train.{name}", getattr(a.train, name), getattr(b.train, name))
         for name in dict.fromkeys((*a.by_name, *b.by_name)):
             yield from _value(name, a.by_name.get(name, Word("not set")), b.by_name.get(name, Word("not set")))
+        for name in dict.fromkeys((*a.tune, *b.tune)):
+            values = (each.tune[name].value if name in each.tune else Word("not set") for each in (a, b))
+            yield from _value(name, *values)
 
         old_weights, new_weights = _initial(a), _initial(b)
         for name in dict.fromkeys((*old_weights, *new_weights)):

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from nnspec.checker.program import Experiment, LayerNode, PartValue, Program, Tuning
+from nnspec.checker.program import Experiment, LayerNode, PartValue, Program, TuneSettings
 from nnspec.engine.part import FilePath, Part
 from nnspec.errors import some_of
 
@@ -53,8 +53,7 @@ def meaning(program: Program) -> Meaning:
     Titles, comments, expectations, the position of declarations, the names of `let`s, blocks and models, and facts that
     follow from the data do not count.
     """
-    searched = _searched(program.tuning) if program.tuning is not None else {}
-    return Meaning({lane.name: {**dict(_values(lane)), **searched.get(lane.lane, {})} for lane in program.lanes})
+    return Meaning({lane.name: dict(_values(lane)) for lane in program.lanes})
 
 
 def identity(found: Meaning, semantics: int = SEMANTICS) -> str:
@@ -83,24 +82,15 @@ def _values(experiment: Experiment) -> Iterator[tuple[str, Any]]:
             yield f"train.{field.name}", value
     for name, number in experiment.by_name.items():
         yield name, canonical(number)
+    for name, bound in experiment.tune.items():
+        default = getattr(TuneSettings, name.removeprefix("tune."), None)
+        if default is None or canonical(bound.value) != canonical(default):
+            yield name, canonical(bound.value)
     if experiment.initial is not None and experiment.initial.tensors:
         for name, weights in experiment.initial.settings.items():
             yield name, "none" if weights is None else canonical(weights)
             if weights is not None:
                 yield f"{name}.sha256", experiment.initial.files[weights.path].sha256
-
-
-def _searched(tuning: Tuning) -> dict[str, Values]:
-    """Return the values of the search of each lane that is tuned."""
-    settings = {
-        f"tune.{field.name}": canonical(getattr(tuning.settings, field.name))
-        for field in fields(tuning.settings)
-        if field.name not in ("race", "chosen")
-    }
-    return {
-        lane: settings | {f"tune.{setting}": canonical(space) for setting, space in own.items()}
-        for lane, own in tuning.spaces.items()
-    }
 
 
 def _structure(layers: Sequence[LayerNode]) -> Iterator[Any]:

@@ -59,6 +59,10 @@ def rows(experiment: Experiment) -> Iterator[Row]:
         yield Row("setting", ".".join(name.split(".")[:2]), name, name, 0, number, given.get(name, default))
     for name, weights in (experiment.initial.settings if experiment.initial else {}).items():
         yield Row("setting", "init_from", name, name, 0, Word(weights or "none"), given.get(name, default))
+    if experiment.tune:
+        yield Row("group", "tune", "tune", "tune", 0)
+    for name, bound in experiment.tune.items():
+        yield Row("setting", "tune", name, name.removeprefix("tune."), 1, bound.value, bound.origin)
     if experiment.lets:
         yield Row("group", "let", "let", "let", 0)
     for name, bound in experiment.lets.items():
