@@ -34,6 +34,7 @@ def test_the_ends_are_the_mean_and_the_best_found() -> None:
     first, *_, last = expected_best(FIGURES, True)
     assert first.expected == pytest.approx(fmean(FIGURES))
     assert last == Best(7, 0.31, 0.31, 0.31, 0.31, 0.0)
+    assert expected_best([4.0, 2.0, 3.0, 1.0], True)[0].median == 2.0, "half of the draws are at least as good"
     assert expected_best([0.2], True) == (Best(1, 0.2, 0.2, 0.2, 0.2, 0.0),)
 
 

@@ -153,15 +153,15 @@ def exact_power(shift: float, freedom: int, critical: float) -> float:
         return float(1 - mpmath.quad(inside, [0, 0.5, 1, 1.5, 2, 4, 8, 20]))
 
 
-@pytest.mark.parametrize("freedom", [1, 2, 4, 8, 18, 60])
-@pytest.mark.parametrize("shift", [0.5, 2.0, 5.0])
-def test_power_is_that_of_the_noncentral_t(shift: float, freedom: int) -> None:
+@pytest.mark.parametrize("freedom", [1, 4, 18])
+def test_power_is_that_of_the_noncentral_t(freedom: int) -> None:
     stats = pytest.importorskip("scipy.stats")
     critical = stats.t.ppf(0.975, freedom)
-    assert t_power(shift, freedom) == pytest.approx(exact_power(shift, freedom, critical), abs=1e-8)
-    expected = stats.nct.sf(critical, freedom, shift) + stats.nct.cdf(-critical, freedom, shift)
-    assert t_power(shift, freedom) == pytest.approx(expected, abs=1e-7)
-    assert t_power(-shift, freedom) == pytest.approx(t_power(shift, freedom), abs=1e-12)
+    assert t_power(2.0, freedom) == pytest.approx(exact_power(2.0, freedom, critical), abs=1e-8)
+    for shift in (0.5, 2.0, 5.0):
+        expected = stats.nct.sf(critical, freedom, shift) + stats.nct.cdf(-critical, freedom, shift)
+        assert t_power(shift, freedom) == pytest.approx(expected, abs=1e-7)
+        assert t_power(-shift, freedom) == pytest.approx(t_power(shift, freedom), abs=1e-12)
 
 
 def test_power_without_a_difference_is_the_level() -> None:
@@ -187,15 +187,21 @@ def test_the_published_numbers_of_seeds() -> None:
     assert seeds_needed(-0.5, 1.0) == 64
 
 
-def test_the_number_of_seeds_is_the_smallest() -> None:
-    for options in ({}, {"paired": True}, {"recorded": 10}):
-        n = seeds_needed(1.3, 1.0, **options)
-        assert n is not None
-        for number, enough in ((n, True), (n - 1, False)):
-            other = options.get("recorded", number)
-            paired = options.get("paired", False)
-            shift = 1.3 * (math.sqrt(number) if paired else 1 / math.sqrt(1 / other + 1 / number))
-            assert (t_power(shift, number - 1 if paired else number + other - 2) >= 0.8) is enough
+@pytest.mark.parametrize(("size", "recorded"), [(1.3, None), (3.0, None), (3.0, 5), (3.2, 3), (4.5, 4), (6.0, 1)])
+@pytest.mark.parametrize("level", [0.05, 1e-4])
+def test_the_number_of_seeds_is_the_smallest(size: float, recorded: int | None, level: float) -> None:
+    def power(n: int) -> float:
+        other = n if recorded is None else recorded
+        return t_power(size / math.sqrt(1 / other + 1 / n), other + n - 2, level) if other + n > 2 else 0.0
+
+    first = next((n for n in range(1, 60) if power(n) >= 0.8), None)
+    assert seeds_needed(size, 1.0, recorded=recorded, level=level) == first
+
+
+def test_the_number_of_pairs_is_the_smallest() -> None:
+    for size in (0.5, 1.3, 4.0):
+        first = next(n for n in range(2, 60) if t_power(size * math.sqrt(n), n - 1) >= 0.8)
+        assert seeds_needed(size, 1.0, paired=True) == first
 
 
 def test_when_no_number_of_seeds_is_enough() -> None:

@@ -27,7 +27,16 @@ def test_the_range_by_hand() -> None:
 
 def test_other_hyperparameters_hide_behind_the_envelope() -> None:
     """Trials that are bad for another reason change nothing: neither within the range nor further out."""
-    spoiled = [(5e-3, 3.0), (2e-4, 9.0), (0.5, math.inf), (2e-2, 1.9), (1e-2, 2.0), (0.2, 5.0)]
+    spoiled = [
+        (5e-3, 3.0),
+        (2e-4, 9.0),
+        (0.5, math.inf),
+        (2e-2, 1.9),
+        (1e-2, 2.0),
+        (0.2, 5.0),
+        (1e-1, 1.2),
+        (3e-2, 0.75),
+    ]
     clean = sensitivity(RATES, LOSSES, True)
     values, figures = [*RATES, *(x for x, _ in spoiled)], [*LOSSES, *(y for _, y in spoiled)]
     assert sensitivity(values, figures, True) == clean

@@ -20,7 +20,7 @@ from nnspec.records.write import write_record
 from nnspec.results.comparisons import compared_figure, comparison_records, contender_of, interval_records
 from nnspec.results.lane import LaneResult
 from nnspec.statistics.comparison import Comparison, among, compare
-from nnspec.statistics.significance import holm, interval, paired, t_cdf, t_quantile, welch
+from nnspec.statistics.significance import between_studies, holm, interval, mean, paired, t_cdf, t_quantile, welch
 from nnspec.view.terminal.race import print_result
 from nnspec.view.wording.repeats import spread
 
@@ -295,3 +295,13 @@ def test_six_comparisons_are_printed_and_dim_ones_are_those_without_a_difference
     assert len(told) == 6
     assert {style for _, style in told} == {"dim"}
     assert lines[-1] == ("– and 4 more comparisons, in summary.json", "dim")
+
+
+def test_studies_are_compared_by_their_means() -> None:
+    a, b = (
+        [[0.3, 0.5], [0.2, 0.4], [0.35, 0.35]],
+        [[0.6, 0.4], [0.7, 0.5], [0.9, 0.7], [math.inf, 0.1], [0.3, math.nan]],
+    )
+    assert between_studies(a, b) == welch([0.4, mean([0.2, 0.4]), 0.35], [0.5, mean([0.7, 0.5]), mean([0.9, 0.7])])
+    assert between_studies(a, b).n == 3
+    assert math.isnan(between_studies(a[:1], b).p), "one study says nothing of others"

@@ -179,6 +179,7 @@ def test_costs_are_medians_over_repeats() -> None:
     inf = math.inf
     costs = {"a": [[10, 20, inf], [inf, inf, 10]], "b": [[40, 30, 90], [10, 20, 60]]}
     assert [each.ratios for each in profiles(costs)] == [(1.0, inf), (2.0, 1.0)]
+    assert [each.ratios for each in profiles({"a": [[math.nan]], "b": [[5.0]]})] == [(inf,), (1.0,)]
 
 
 def test_bands_are_quantiles_of_all_resamples() -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "LEVEL",
     "Interval",
     "Test",
+    "between_studies",
     "deviation",
     "holm",
     "interval",
@@ -213,6 +214,17 @@ def welch(a: Sequence[float], b: Sequence[float]) -> Test:
     half = t_quantile(1 - LEVEL / 2, freedom) * error
     p = min(1.0, 2 * _upper(abs(difference / error), freedom))
     return Test(difference, difference - half, difference + half, p, n, False)
+
+
+def between_studies(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> Test:
+    """Test whether two tuned lanes differ, given the final figures of each study over its seeds: Welch's test of means.
+
+    Seeds of one study share the setting that it chose, so that a test over these compares two settings. Studies differ
+    in what their search happened to try: a test between their means compares what tuning gives, which is what is meant
+    by "the better optimizer". Needs two studies of each lane; a study with a figure that is inf or NaN is not used.
+    """
+    ours, theirs = ([mean(study) if all(map(math.isfinite, study)) else math.nan for study in each] for each in (a, b))
+    return welch(ours, theirs)
 
 
 def holm(found: Sequence[float]) -> list[float]:
