@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from nnspec.api import new as new
     from nnspec.api import resolved as resolved
     from nnspec.api import run as run
+    from nnspec.benchmark.plan import BenchError as BenchError
+    from nnspec.benchmark.running import bench as bench
     from nnspec.data.source import DataError as DataError
     from nnspec.data.source import DataUnavailable as DataUnavailable
     from nnspec.diagnostics import SourceError as SourceError
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from nnspec.formatting import format_spec as format_spec
     from nnspec.records.folder import OutputError as OutputError
     from nnspec.records.reading import RunError as RunError
+    from nnspec.results.bench import BenchResult as BenchResult
     from nnspec.results.lane import LaneResult as LaneResult
     from nnspec.results.run import RunResult as RunResult
     from nnspec.results.stored import UnstorableError as UnstorableError
@@ -60,6 +63,8 @@ if TYPE_CHECKING:
 
 # Public name -> the module that it is taken from; a module of the same name is the value itself.
 _PUBLIC = {
+    "BenchError": "nnspec.benchmark.plan",
+    "BenchResult": "nnspec.results.bench",
     "CheckResult": "nnspec.api",
     "CheckpointError": "nnspec.training.checkpoint",
     "ClusterError": "nnspec.executors.dask_cluster",
@@ -85,6 +90,7 @@ _PUBLIC = {
     "UnstorableError": "nnspec.results.stored",
     "WorkerError": "nnspec.executors.processes",
     "WriteError": "nnspec.formatting",
+    "bench": "nnspec.benchmark.running",
     "check": "nnspec.api",
     "data": "nnspec.data",
     "diff": "nnspec.api",
@@ -103,6 +109,8 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "BenchError",
+    "BenchResult",
     "CheckResult",
     "CheckpointError",
     "ClusterError",
@@ -128,6 +136,7 @@ __all__ = [
     "UnstorableError",
     "WorkerError",
     "WriteError",
+    "bench",
     "check",
     "data",
     "diff",

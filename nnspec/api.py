@@ -48,6 +48,7 @@ __all__ = [
     "compile_spec",
     "diff",
     "fetch",
+    "flags_of",
     "format_text",
     "gradcheck",
     "gradcheck_of",
@@ -193,9 +194,9 @@ def passed(
 
     if not isinstance(spec, Spec):
         spec = Spec.read(spec)
-    flags = _flags(set)
+    flags = flags_of(set)
     again = {flag.text.partition("=")[0].strip() for flag in flags}
-    flags = [*_flags({name: value for name, value in spec.settings.items() if name not in again}), *flags]
+    flags = [*flags_of({name: value for name, value in spec.settings.items() if name not in again}), *flags]
     if isinstance(data, (str, os.PathLike)):
         return spec.source, [_file_flag(data, target), *flags], NOTHING
     if data is None:
@@ -245,7 +246,7 @@ def check_text(source: Source, set: Overrides = None, known: Known = NOTHING) ->
 
     Data that is given replaces the data of the spec, unless a lane takes it already.
     """
-    flags = _flags(set)
+    flags = flags_of(set)
     checked = check_source(source, flags, known)
     if known.given is not None and not checked.takes_given:
         checked = check_source(source, [GIVEN, *flags], known)
@@ -884,7 +885,7 @@ def format_text(text: str) -> str:
     return result.after
 
 
-def _flags(overrides: Overrides) -> list[Source]:
+def flags_of(overrides: Overrides) -> list[Source]:
     """Turn overrides into sources for the checker, named after their origin."""
     if overrides is None:
         return []

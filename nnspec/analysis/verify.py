@@ -17,7 +17,16 @@ from nnspec.records.saved import RunError, SavedRun, usable
 from nnspec.reprs import TableRepr
 from nnspec.results.digests import array_digest
 
-__all__ = ["Match", "Records", "Verification", "compare_records", "records_of", "spoilt_weights"]
+__all__ = [
+    "BenchVerification",
+    "Match",
+    "Records",
+    "Verification",
+    "VerifiedProblem",
+    "compare_records",
+    "records_of",
+    "spoilt_weights",
+]
 
 _NO_FIGURES = ("seconds", "repeats", "seed", "steps", "epochs")
 
@@ -96,6 +105,40 @@ class Verification(TableRepr):
     def same(self) -> bool:
         """Whether the runs are identical bit for bit, and the weights in the folder match the records."""
         return self.data and not self.spoilt and bool(self.matches) and all(match.same for match in self.matches)
+
+
+@dataclass(frozen=True)
+class VerifiedProblem:
+    """A problem of a bench, verified."""
+
+    name: str
+    runs: Verification | None
+    """Its run and a new run of it; None if it could not be repeated."""
+    faults: tuple[str, ...] = ()
+    """What else is wrong with it."""
+
+    @property
+    def same(self) -> bool:
+        """Whether its trials, the choice of settings and the race are identical, bit for bit, and so are its
+        records."""
+        return self.runs is not None and self.runs.same and not self.faults
+
+
+@dataclass(frozen=True, repr=False)
+class BenchVerification(TableRepr):
+    """The result of verifying a bench."""
+
+    folder: str
+    problems: tuple[VerifiedProblem, ...]
+    faults: tuple[str, ...] = ()
+    """How `bench.json` differs from what follows from the runs."""
+    missing: tuple[str, ...] = ()
+    """The problems of the bench that have no results to verify."""
+
+    @property
+    def same(self) -> bool:
+        """Whether all runs are identical, bit for bit, and all results follow from them."""
+        return bool(self.problems) and all(each.same for each in self.problems) and not self.faults
 
 
 def compare_records(one: Records, other: Records, spoilt: Sequence[str] = ()) -> Verification:

@@ -30,6 +30,7 @@ _COMMANDS = {
     "check": ("nnspec.cli.check", "Check specs for mistakes without training."),
     "verify": ("nnspec.cli.verify", "Repeat a run and verify that it is identical, bit for bit."),
     "test": ("nnspec.cli.test", "Run specs as tests of their expectations."),
+    "bench": ("nnspec.cli.bench", "Tune and race contestants on several problems, and compare them."),
     "plot": ("nnspec.cli.plot", "Plot the training curves of a run as PNG, SVG or PDF."),
     "report": ("nnspec.cli.report", "Create a self-contained HTML report on runs."),
     "eval": ("nnspec.cli.eval", "Evaluate trained networks on test data."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -20,6 +21,7 @@ __all__ = [
     "extensions_option",
     "picture_options",
     "read_stdin",
+    "seconds_of",
     "set_option",
     "spec_argument",
     "warn",
@@ -82,6 +84,17 @@ def data_options(function: F) -> F:
         metavar="DIR",
         help="Folder with the MNIST or FashionMNIST files, searched before $NNSPEC_DATA_DIR and the cache.",
     )(function)
+
+
+def seconds_of(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    """Return a time in seconds: `90s`, `10m`, `1h30m`."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8}(?:\.\d{1,3})?)s)?", text)
+    hours, minutes, seconds = (float(each or 0) for each in found.groups()) if found else (0.0, 0.0, 0.0)
+    if not (total := hours * 3600 + minutes * 60 + seconds):
+        raise click.BadParameter(f"{text!r} is not a time such as 90s, 10m or 1h30m")
+    return total
 
 
 def picture_options(what: str) -> Callable[[F], F]:

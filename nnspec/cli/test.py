@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from nnspec.cli.options import colored, data_options, extensions_option, set_option
+from nnspec.cli.options import colored, data_options, extensions_option, seconds_of, set_option
 
 __all__ = ["command"]
 
@@ -20,17 +20,6 @@ a spec; 2 usage, no spec matches, or the baseline cannot be used; 3 a bug in nns
 left specs untested; 130 interrupted.
 """
 _OMITTED = 4
-
-
-def _seconds(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
-    """Return a time in seconds: `90s`, `10m`, `1h30m`."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8}(?:\.\d{1,3})?)s)?", text)
-    hours, minutes, seconds = (float(each or 0) for each in found.groups()) if found else (0.0, 0.0, 0.0)
-    if not (total := hours * 3600 + minutes * 60 + seconds):
-        raise click.BadParameter(f"{text!r} is not a time such as 90s, 10m or 1h30m")
-    return total
 
 
 def _shard(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -66,7 +55,7 @@ def _shard(context: click.Context, parameter: click.Parameter, text: str | None)
 @click.option("--update-failed", is_flag=True, help="Record those that fail as well.")
 @click.option("--retrain", is_flag=True, help="Also train what has not changed; it must give the same bits.")
 @click.option(
-    "--budget", callback=_seconds, metavar="TIME", help="Test what fits in TIME, such as 10m; what changed first."
+    "--budget", callback=seconds_of, metavar="TIME", help="Test what fits in TIME, such as 10m; what changed first."
 )
 @click.option(
     "--shard", callback=_shard, metavar="I/N", help="Test the I-th of N shares of the specs that take equally long."

@@ -16,7 +16,7 @@ from nnspec.results.lane import LaneResult
 from nnspec.results.rungs import Rungs
 from nnspec.text import finite
 
-__all__ = ["Study", "TrialResult", "Tuned", "TuningError", "tuned_by"]
+__all__ = ["Study", "TrialResult", "Tuned", "TuningError", "in_spec_syntax", "tuned_by"]
 
 
 class TuningError(NnspecError):
@@ -116,7 +116,7 @@ class Tuned:
             chosen = [study.chosen for study in self.of(lane)]
             for setting in self.spaces[lane]:
                 name = setting if alone else f"{lane}.{setting}"
-                values = [_written(trial.settings[setting]) for trial in chosen if trial is not None]
+                values = [in_spec_syntax(trial.settings[setting]) for trial in chosen if trial is not None]
                 if len(values) < len(chosen):
                     raise ValueError(f"no trial of {lane} counts")
                 found.append(f"tune.{name}=[{', '.join(values)}]" if several else f"{name}={values[0]}")
@@ -191,7 +191,7 @@ def _trial(record: Mapping[str, Any]) -> TrialResult:
     )
 
 
-def _written(value: Any) -> str:
+def in_spec_syntax(value: Any) -> str:
     """Return a value as an expression that reproduces it."""
     if value is None or isinstance(value, bool):
         return str(value).lower()

@@ -197,6 +197,25 @@ def _verification(found: Any) -> ShortTable:
     return ShortTable(f"{found.one} and {found.other}: {verdict}", columns, lines)
 
 
+def _bench(found: Any) -> ShortTable:
+    from nnspec.view.wording.bench import conclusions, head, remarks, scores
+
+    names, rows = scores(found)
+    columns = [Column(name, [row[i] for row in rows], right=i > 0) for i, name in enumerate(names)]
+    return ShortTable(head(found), columns, [*conclusions(found), *remarks(found)])
+
+
+def _bench_verification(found: Any) -> ShortTable:
+    from nnspec.view.terminal.bench import verdict
+
+    columns = [
+        Column("problem", [each.name for each in found.problems]),
+        Column("", [verdict(each) for each in found.problems], prose=True),
+    ]
+    same = "identical, bit for bit" if found.same else "not the same"
+    return ShortTable(f"{found.folder}: {same}", columns, found.faults)
+
+
 def _evaluation(one: Any) -> ShortTable:
     names = list(one.figures)
     columns = [
@@ -253,6 +272,8 @@ def _value_in_words(row: Any) -> str:
 
 
 _TABLES: dict[str, Callable[[Any], ShortTable]] = {
+    "BenchResult": _bench,
+    "BenchVerification": _bench_verification,
     "CheckResult": _check,
     "ComparedRuns": _compared,
     "Difference": _difference,

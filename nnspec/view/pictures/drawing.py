@@ -31,7 +31,7 @@ from nnspec.results.run import RunResult
 from nnspec.view.pictures.curves import panels, picture_of, save_picture
 from nnspec.view.pictures.painter import in_words
 
-__all__ = ["Apart", "Drawing", "Here", "PictureError", "drawing_for"]
+__all__ = ["Apart", "Drawing", "Here", "NoDrawing", "PictureError", "drawing_for"]
 
 PATIENCE = 300.0
 """Maximum number of seconds for the other process to draw."""
@@ -81,6 +81,18 @@ class Here:
             raise
         except Exception as error:
             raise PictureError(in_words(error)) from error
+
+
+class NoDrawing:
+    """Draws nothing: for one of many runs, since a picture takes longer than many runs. `nnspec plot` draws it."""
+
+    waiting = False
+
+    def begin(self, result: RunResult) -> None:
+        """Do nothing."""
+
+    def finish(self, result: RunResult, path: Path) -> None:
+        """Do nothing."""
 
 
 class Apart:

@@ -50,6 +50,9 @@ class Text:
     color: str = ""
     """The colour of the dot before a name."""
     indent: int = 0
+    link: str = ""
+    """A link after the text, to `href`, a path below the folder of the page."""
+    href: str = ""
     kind: ClassVar[str] = "text"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nnspec.view.axes import Scale, is_drawable, place_ticks, tick_text
+from nnspec.view.axes import Scale, is_drawable, place_ticks, round_numbers, tick_text
 from nnspec.view.palette import Samples, dash_of
 from nnspec.view.pictures.labels import spread_out
 from nnspec.view.report.blocks import svg_color, svg_dash
@@ -97,24 +97,39 @@ class Chart:
     kind: ClassVar[str] = "chart"
 
 
-def chart(title: str, series: Sequence[Series], *, log: bool = False, percent: bool = False) -> Chart | None:
+def chart(
+    title: str,
+    series: Sequence[Series],
+    *,
+    log: bool = False,
+    percent: bool = False,
+    scale: Scale | None = None,
+    log_across: bool = False,
+) -> Chart | None:
     """Return a chart of lines over epochs; None if there is nothing to draw.
 
-    On a logarithmic scale, values that are not positive are not drawn.
+    On a logarithmic scale, values that are not positive are not drawn. A `scale` is used instead of one that spans the
+    values. With `log_across`, the axis to the right is logarithmic too, and its places are positive.
     """
     drawn = [one for one in series if any(is_drawable(value, log) for value in one.values)]
     if not drawn:
         return None
     place = _Placing(
-        Scale.around((value for one in drawn for value in one.values), log=log, percent=percent),
+        scale or Scale.around((value for one in drawn for value in one.values), log=log, percent=percent),
         min(at for one in drawn for at in _places(one)),
         max(at for one in drawn for at in _places(one)),
+        log_across,
     )
+    ends = (place.first, place.last)
+    percent = place.scale.percent
     return Chart(
         title,
         drawn[0].unit,
         [Tick(place.y(value), tick_text(value, percent=percent)) for value in place.scale.ticks(6)],
-        [Tick(place.x(at), f"{at:,.6g}") for at in place_ticks(place.first, place.last)],
+        [
+            Tick(place.x(at), f"{at:,.6g}")
+            for at in (round_numbers(*ends, 8, log=True) if log_across else place_ticks(*ends))
+        ],
         [(svg_color(one.slot), place.band(one)) for one in drawn if place.has_band(one)],
         [_line(one, place.points(one, one.values)) for one in drawn],
         _names([(one, place.points(one, one.values)[-1]) for one in drawn if one.samples is None]),
@@ -132,8 +147,11 @@ class _Placing:
     scale: Scale
     first: float
     last: float
+    log_across: bool = False
 
     def x(self, at: float) -> float:
+        if self.log_across:
+            return round(_LEFT + (_RIGHT - _LEFT) * Scale(self.first, self.last, log=True).share(at), 1)
         share = (at - self.first) / (self.last - self.first) if self.last > self.first else 0.5
         return round(_LEFT + (_RIGHT - _LEFT) * share, 1)
 

@@ -1,0 +1,93 @@
+"""`bench.json`: the results of a bench, written after each problem and read back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from nnspec.benchmark.plan import BenchError
+from nnspec.files import atomic, utf8
+from nnspec.records.folder import OutputError
+from nnspec.records.reading import from_record, read_json, usable
+from nnspec.results.bench import BenchResult
+from nnspec.text import to_json
+
+__all__ = ["RECORD", "is_bench", "open_bench", "read_bench", "write_bench", "write_views"]
+
+RECORD = "bench.json"
+_FORMAT = 1
+_MOST = 256 * 1024**2
+
+
+def is_bench(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder is that of a bench."""
+    return os.path.isfile(os.path.join(folder, RECORD))
+
+
+def write_bench(result: BenchResult, folder: Path) -> None:
+    """Write the record of a bench. Raises OutputError."""
+    record = {"format": _FORMAT, **result.record()}
+    try:
+        with atomic(folder / RECORD) as file:
+            file.write(utf8(to_json(record, indent=1, ensure_ascii=False) + "\n"))
+    except OSError as error:
+        raise OutputError(f"{folder / RECORD} cannot be written: {error.strerror or error}") from None
+
+
+def write_views(result: BenchResult, folder: Path) -> list[Path]:
+    """Write the page, the tables and the files for publication, and return their paths. Raises OutputError."""
+    from nnspec.view.publication.latex import profile_latex, table_latex
+    from nnspec.view.publication.tables import profile_csv, results_csv
+    from nnspec.view.report.bench import bench_page
+
+    views = {
+        "report.html": bench_page,
+        "results.csv": results_csv,
+        "profile.csv": profile_csv,
+        "table.tex": table_latex,
+        "profile.tex": profile_latex,
+    }
+    for name, view in views.items():
+        try:
+            with atomic(folder / name) as file:
+                file.write(utf8(view(result)))
+        except OSError as error:
+            raise OutputError(f"{folder / name} cannot be written: {error.strerror or error}") from None
+    return [folder / name for name in views]
+
+
+def open_bench(folder: str | os.PathLike[str]) -> BenchResult:
+    """Read the results of a bench from its folder. Raises RunError, and BenchError for a newer format."""
+    return read_bench(folder)[0]
+
+
+def read_bench(folder: str | os.PathLike[str]) -> tuple[BenchResult, dict[str, Any]]:
+    """Return the results of a bench, and what its record says follows from them. Raises what `open_bench` does."""
+    path = Path(folder) / RECORD
+    with usable(path):
+        record = read_json(path, _MOST)
+        if record.get("format") != _FORMAT:
+            raise BenchError(f"{path} has format {record.get('format')!r}, which this version of nnspec does not know")
+        del record["format"]
+        follows = record.pop("follows")
+        if not isinstance(follows, dict):
+            raise TypeError("`follows` is not an object")
+        result = from_record(BenchResult, {**record, "folder": str(folder)})
+        _check(result)
+        return result, follows
+
+
+def _check(result: BenchResult) -> None:
+    """Raise ValueError if the parts of a record contradict each other."""
+    for problem in result.done:
+        if tuple(entry.contestant for entry in problem.entries) != result.names:
+            raise ValueError(f"{problem.name} has other contestants")
+        if len({len(entry.runs) for entry in problem.entries}) != 1 or not problem.entries[0].runs:
+            raise ValueError(f"the contestants of {problem.name} differ in the number of trainings")
+        if not all(cost > 0 for entry in problem.entries for cost in (*entry.costs("steps"), *entry.costs("seconds"))):
+            raise ValueError(f"a training of {problem.name} took no time")
+    names = [problem.name for problem in result.problems]
+    odd = next((name for name in names if os.path.basename(name) != name or name in ("", ".", "..")), None)
+    if odd is not None or len(set(names)) < len(names):
+        raise ValueError("the names of its problems are not those of different folders")

@@ -1,0 +1,1 @@
+"""Results of a bench as files for a paper: CSV, and LaTeX that compiles without other files."""

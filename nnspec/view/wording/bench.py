@@ -1,0 +1,197 @@
+"""A bench in words and tables, which the terminal, the page and the files for publication share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from nnspec.results.bench import BenchResult, Entry, Measure, Problem
+from nnspec.view.wording import numbers
+
+__all__ = [
+    "SHOWN",
+    "Grid",
+    "banded",
+    "conclusions",
+    "figures",
+    "head",
+    "remarks",
+    "scores",
+    "settings_in_words",
+    "steps",
+    "times_in_words",
+]
+
+SHOWN: tuple[Measure, ...] = ("steps", "seconds")
+"""The measures that profiles are drawn for."""
+_BANDED = 5
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of problems by contestants."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    best: Sequence[frozenset[int]]
+    """The columns of the best contestants of each row."""
+
+
+def head(result: BenchResult) -> str:
+    """Return what was compared: `5 contestants on 10 problems, 10 trials each`."""
+    runs = {len(entry.runs) for problem in result.done for entry in problem.entries}
+    repeats = f", and raced with {next(iter(runs))} seeds" if len(runs) == 1 and runs != {1} else ""
+    problems = f"{len(result.done)} of {len(result.problems)}" if result.done != result.problems else len(result.done)
+    return f"{len(result.names)} contestants on {problems} problems, tuned by {result.trials} trials each{repeats}"
+
+
+def remarks(result: BenchResult) -> Iterator[str]:
+    """Yield what was not done, and why."""
+    if result.trials < result.asked:
+        yield f"{result.trials} trials of each contestant instead of {result.asked}, to fit in the budget of time"
+    for problem in result.problems:
+        if problem.status != "done":
+            yield f"{problem.name} is not part of the results: {problem.message}"
+    for problem in result.done:
+        yield from (f"{problem.name}: {note}" for note in problem.notes)
+        for entry in problem.entries:
+            if lost := sum(run.figure is None for run in entry.runs):
+                count = f"{lost} of {len(entry.runs)} trainings"
+                yield f"{problem.name}: {entry.contestant} ended without a figure in {count}"
+
+
+def conclusions(result: BenchResult) -> Iterator[str]:
+    """Yield what the results say, in sentences."""
+    if not result.done:
+        yield "No problem is done, so that there is nothing to compare."
+        return
+    for measure in SHOWN:
+        profiles, bands = result.profiles(measure), result.bands(measure)
+        scores = [profile.score() for profile in profiles]
+        first = scores.index(max(scores))
+        best, band = profiles[first], bands[first]
+        if not any(scores):
+            yield f"In {measure}: no contestant reaches a target."
+            continue
+        tied = [each.contestant for each in profiles if each.score() == best.score()]
+        if len(tied) > 1:
+            yield f"In {measure}, {_listed(tied)} have the same score, {best.score():.2f}."
+            continue
+        yield (
+            f"In {measure}, {best.contestant} has the highest score, {best.score():.2f} "
+            f"[{band.score[0]:.2f}, {band.score[1]:.2f}]: it is within twice the {measure} of the fastest contestant "
+            f"on {_share(best.share(2.0), len(result.done))}. It has the highest score in {100 * band.best:.0f} % of "
+            "resamples of problems and seeds."
+        )
+    wins = {name: sum(problem.best == name for problem in result.done) for name in result.names}
+    leaders = sorted((name for name in wins if wins[name]), key=lambda name: -wins[name])
+    of_each = ", ".join(f"{name} on {wins[name]}" for name in leaders)
+    yield f"The best final figure: {of_each} of {len(result.done)} problems."
+    stable = [problem for problem in result.done if problem.stability is not None]
+    if stable:
+        firm = sum(problem.stability is not None and problem.stability.share >= 0.95 for problem in stable)
+        yield (
+            f"On {firm} of {len(stable)} problems, the contestant with the best final figure stays the best in at "
+            "least 95 % of resamples of the seeds."
+        )
+    unsolved = [problem.name for problem in result.done if not any(_solves(entry) for entry in problem.entries)]
+    if unsolved:
+        yield f"No contestant reaches the target of {_listed(unsolved)}, which counts against all."
+
+
+def _solves(entry: Entry) -> bool:
+    return math.isfinite(entry.times("steps").median)
+
+
+def _share(share: float, problems: int) -> str:
+    return "all problems" if share == 1 else f"{round(share * problems)} of {problems} problems"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+
+
+def scores(result: BenchResult) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the rows of the table of scores, the best contestant first."""
+    columns: list[str] = ["contestant"]
+    found: dict[str, list[str]] = {name: [name] for name in result.names}
+    for measure in SHOWN:
+        columns += [f"score in {measure}", "highest in"]
+        for profile, band in zip(result.profiles(measure), result.bands(measure), strict=True):
+            interval = f"{profile.score():.2f} [{band.score[0]:.2f}, {band.score[1]:.2f}]"
+            found[profile.contestant] += [interval, f"{100 * band.best:.0f} %"]
+    columns += ["targets reached", "best figure"]
+    for name in result.names:
+        reached = sum(_solves(problem[name]) for problem in result.done)
+        best = sum(problem.best == name for problem in result.done)
+        found[name] += [f"{reached} of {len(result.done)}", f"{best} of {len(result.done)}"]
+    order = {profile.contestant: -profile.score() for profile in result.profiles("steps")}
+    return columns, [found[name] for name in sorted(result.names, key=lambda name: order.get(name, 0.0))]
+
+
+def figures(result: BenchResult) -> Grid:
+    """Return the mean final figure of each contestant on each problem, with half of its 95 % interval."""
+
+    def cell(problem: Problem, entry: Entry) -> str:
+        found = entry.interval()
+        lost = sum(run.figure is None for run in entry.runs)
+        text = numbers.figure(problem.by, found.mean, (found.high - found.low) / 2)
+        return f"{text} ({len(entry.runs) - lost} of {len(entry.runs)})" if lost else text
+
+    return _grid(result, "Final figure", cell, lambda problem, entry: entry.contestant == problem.best)
+
+
+def steps(result: BenchResult) -> Grid:
+    """Return the median steps to the target; how many reached it, if not all did."""
+
+    def cell(problem: Problem, entry: Entry) -> str:
+        times = entry.times("steps")
+        median = f"{times.median:,.6g}" if math.isfinite(times.median) else "–"
+        return median if times.reached == times.n else f"{median} ({times.reached} of {times.n})"
+
+    def best(problem: Problem, entry: Entry) -> bool:
+        own = entry.times("steps").median
+        return math.isfinite(own) and own == min(each.times("steps").median for each in problem.entries)
+
+    return _grid(result, "Steps to the target, median", cell, best)
+
+
+def _grid(
+    result: BenchResult, title: str, cell: Callable[[Problem, Entry], str], best: Callable[[Problem, Entry], bool]
+) -> Grid:
+    rows, found = [], []
+    for problem in result.done:
+        entries = [problem[name] for name in result.names]
+        rows.append([problem.name, target(problem), *(cell(problem, entry) for entry in entries)])
+        found.append(frozenset(2 + i for i, entry in enumerate(entries) if best(problem, entry)))
+    return Grid(title, ["problem", "target", *result.names], rows, found)
+
+
+def target(problem: Problem) -> str:
+    """Return the target of a problem: `val loss ≤ 0.3`."""
+    sign = "≤" if problem.lower_is_better else "≥"
+    return f"{problem.by.replace('_', ' ')} {sign} {problem.target:g}"
+
+
+def times_in_words(entry: Entry, measure: Measure) -> str:
+    """Return the median time to the target and how many reached it: `120, 4 of 5 reached it`."""
+    times = entry.times(measure)
+    if not math.isfinite(times.median):
+        return times.text
+    value = numbers.seconds(times.median) if measure == "seconds" else f"{times.median:,.6g}"
+    return value if times.reached == times.n else f"{value}, {times.text}"
+
+
+def settings_in_words(entry: Entry) -> str:
+    """Return the settings that were chosen, by study."""
+    return "; ".join(", ".join(f"{each.name}={each.value}" for each in study) for study in entry.chosen) or "–"
+
+
+def banded(result: BenchResult) -> frozenset[str]:
+    """Return the contestants whose bands are drawn: all of a few, else only the best, so that lines stay visible."""
+    if len(result.names) <= _BANDED:
+        return frozenset(result.names)
+    scores = {profile.contestant: profile.score() for profile in result.profiles("steps")}
+    return frozenset([max(scores, key=lambda name: scores[name])])
