@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from nnspec.results.lane import LaneResult as LaneResult
     from nnspec.results.run import RunResult as RunResult
     from nnspec.results.stored import UnstorableError as UnstorableError
+    from nnspec.results.tuning import TuningError as TuningError
     from nnspec.templates import StarterError as StarterError
     from nnspec.testing.check import ConformanceError as ConformanceError
     from nnspec.training.checkpoint import CheckpointError as CheckpointError
@@ -87,6 +88,7 @@ _PUBLIC = {
     "Spec": "nnspec.api",
     "SpecError": "nnspec.api",
     "StarterError": "nnspec.templates",
+    "TuningError": "nnspec.results.tuning",
     "UnstorableError": "nnspec.results.stored",
     "WorkerError": "nnspec.executors.processes",
     "WriteError": "nnspec.formatting",
@@ -133,6 +135,7 @@ __all__ = [
     "Spec",
     "SpecError",
     "StarterError",
+    "TuningError",
     "UnstorableError",
     "WorkerError",
     "WriteError",

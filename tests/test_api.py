@@ -42,7 +42,7 @@ def test_every_public_name_is_there() -> None:
         _ = nnspec.rum
 
 
-OF_THE_COMMAND_LINE = {"ConfigError", "InputError", "LaneError", "ReportError"}
+OF_THE_COMMAND_LINE = {"BaselineError", "ConfigError", "InputError", "LaneError", "ReportError"}
 """Errors that only commands raise."""
 KINDS = {"FileFault"}
 """A kind of DataError that is caught as one."""

@@ -361,6 +361,7 @@ ROWS: list[tuple[str, set[str], str]] = [
             "analysis.landscape",
             "benchmark",
             "results.bench",
+            "results.tuning",
             "executors.dask_cluster",
             "executors.processes",
             "export.certificate",

@@ -117,6 +117,8 @@ def scores(result: BenchResult) -> tuple[list[str], list[list[str]]]:
     """Return the head and the rows of the table of scores, the best contestant first."""
     columns: list[str] = ["contestant"]
     found: dict[str, list[str]] = {name: [name] for name in result.names}
+    if not result.done:
+        return columns, [*found.values()]
     for measure in SHOWN:
         columns += [f"score in {measure}", "highest in"]
         for profile, band in zip(result.profiles(measure), result.bands(measure), strict=True):
