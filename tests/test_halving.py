@@ -93,6 +93,15 @@ def test_the_same_bits_on_every_executor(halved: RunResult, options: dict[str, A
     assert everything(run(**options)) == everything(halved)
 
 
+@pytest.mark.filterwarnings("ignore")  # Dask's own
+def test_the_same_bits_on_a_cluster(halved: RunResult) -> None:
+    distributed = pytest.importorskip("distributed", reason="takes nnspec[dask]")
+    workers = {"n_workers": 2, "threads_per_worker": 1, "processes": False}
+    with distributed.LocalCluster(**workers, protocol="tcp", dashboard_address=None) as cluster:
+        address = "dask://" + cluster.scheduler_address.removeprefix("tcp://")
+        assert everything(run(cluster=address)) == everything(halved)
+
+
 @pytest.mark.parametrize("after", [4, 17, 30])
 def test_an_interrupted_search_is_resumed_with_the_same_bits(tmp_path: Path, halved: RunResult, after: int) -> None:
     calls = 0
