@@ -135,13 +135,22 @@ def test_the_fingerprint_covers_what_decides_about_the_last_bits() -> None:
 
 def test_lanes_of_several_studies_are_recorded(tmp_path: Path) -> None:
     tune = "tune { studies = 2; budget = 1; by = loss; SGD.optimizer.lr = uniform(0.01, 0.1) }"
-    text = spec("Linear(3)", data=DATA, race=RACE.split(";")[0], train="epochs = 1", more=tune)
+    text = spec(
+        "Linear(3)",
+        data=DATA,
+        race=RACE.split(";")[0],
+        train="epochs = 1",
+        expect="SGD.epochs_to(loss=50) < 3",
+        more=tune,
+    )
     (tmp_path / "a.nn").write_text(text)
     assert "recorded in base.json: a.nn" in run(tmp_path, "--update")
-    assert [*read_baseline(tmp_path / "base.json").specs["a.nn"].lanes] == ["SGD,study=1", "SGD,study=2"]
+    lanes = read_baseline(tmp_path / "base.json").specs["a.nn"].lanes
+    assert [*lanes] == ["SGD,study=1", "SGD,study=2"]
+    assert all("epochs_to(loss=50.0)" in lane.figures for lane in lanes.values())
     assert "UNCHANGED" in run(tmp_path, "--junit", "j.xml")
     names = [case.get("name") for case in ET.parse(tmp_path / "j.xml").getroot().iter("testcase")]
-    assert names == ["check", "SGD,study=1 trains", "SGD,study=2 trains"]
+    assert names == ["check", "SGD,study=1 trains", "SGD,study=2 trains", "SGD.epochs_to(loss=50) < 3"]
     (tmp_path / "a.nn").write_text(text.replace("0.01, 0.1", "0.01, 0.2"))
     assert "`tune.optimizer.lr` was uniform(low=0.01, high=0.1) and is now uniform(" in run(tmp_path)
 
@@ -248,8 +257,9 @@ def test_times_are_recorded_anew_if_they_differ_much(tmp_path: Path, seconds: fl
     place = tmp_path / "base.json"
     then = replace(entry_of({"loss": LOSSES}), seconds=10.0)
     Baseline({"a.nn": then}).write(place)
-    tested = [report(str(tmp_path / "a.nn"), now=replace(then, seconds=seconds, expectations="other"))]
-    assert [*Record.read(place, [], update=True).write(tested)] == [f"recorded in {place}: a.nn"]
+    path = str(tmp_path / "a.nn")
+    tested = [report(path, now=replace(then, seconds=seconds, expectations="other"))]
+    assert [*Record.read(place, [], update=True).write(tested)] == [f"recorded in {place}: {path}"]
     assert read_baseline(place).specs["a.nn"].seconds == written
 
 
@@ -511,12 +521,23 @@ def test_a_budget_tests_what_changed_first_and_says_what_it_omits(folder: Path) 
     assert "not run" not in run(folder, "--budget", "1h1m1s")
 
 
-def test_a_budget_counts_the_time_that_has_passed() -> None:
-    specs = {each.path: each for each in (Planned("a", "a", 5.0, 0), Planned("b", "b", 500.0, 0))}
-    planned = Schedule([*specs], specs, budget=100.0, started=math.inf)
-    planned.started = -math.inf
-    assert not planned.admits("a")
-    assert replace(planned, budget=math.inf).admits("a")
+def test_a_budget_counts_the_time_that_has_passed_and_learns_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 0.0
+    monkeypatch.setattr("nnspec.project.planning.time.perf_counter", lambda: clock)
+    specs = {name: Planned(name, name, 10.0, 0) for name in "abcd"} | {"u": Planned("u", "u", 10.0, 2)}
+    planned = Schedule([*specs], specs, budget=100.0)
+    assert planned.admits("a")
+    clock = 30.0  # it took three times as long as was expected, so `b` and `c` will take 30 s as well
+    assert planned.admits("b")
+    clock = 60.0
+    assert planned.admits("c")
+    clock = 90.0
+    assert not planned.admits("d")
+    assert planned.admits("u")  # time was kept for what needs no training
+    assert [each.path for each in planned.omitted] == ["d"]
+    clock = 69.9
+    assert not Schedule(["a"], specs, budget=80.0).admits("a")
+    assert Schedule(["a"], specs).admits("a")
 
 
 def test_without_a_baseline_nothing_is_compared() -> None:

@@ -106,6 +106,7 @@ class Record:
             return
         baseline = read_baseline(self.path) if self.path.exists() else Baseline()
         entries: dict[str, SpecEntry] = {}
+        written: list[str] = []
         for spec in tested:
             now, key = spec.memory.now, self.key(spec.path)
             if now is not None and (spec.ok or self.update_failed):
@@ -114,9 +115,10 @@ class Record:
                     now = replace(now, seconds=before.seconds)
                 if now != before:
                     entries[key] = now
+                    written.append(spec.path)
         if entries:
             baseline.updated(entries, _kernels(tested)).write(self.path)
-        yield f"recorded in {self._name}: {_some([*entries]) if entries else 'nothing new'}"
+        yield f"recorded in {self._name}: {_some(written) or 'nothing new'}"
         refused = [spec.path for spec in tested if not spec.ok and not (self.update_failed and spec.memory.now)]
         cut = [spec.path for spec in tested if spec.interrupted]
         if refused:

@@ -93,16 +93,32 @@ class Schedule:
     """What this shard has, in words; empty if specs are not divided."""
     omitted: list[Planned] = field(default_factory=list)
     """The specs for which there was not enough time."""
+    _running: tuple[float, Planned] | None = None
+    """The spec that is being tested, and when it began. All that were tested `took` and were `expected` to take:"""
+    _took: float = 0.0
+    _expected: float = 0.0
 
     def admits(self, path: str) -> bool:
-        """Whether a spec still fits in the time that is left."""
-        if math.isinf(self.budget) or self._passed() + self.specs[path].expected <= self.budget:
-            return True
-        self.omitted.append(self.specs[path])
-        return False
+        """Whether a spec probably fits in the time that is left, without those that need no training.
 
-    def _passed(self) -> float:
-        return time.perf_counter() - self.started
+        If specs took longer than expected so far, so will the others.
+        """
+        if math.isinf(self.budget):
+            return True
+        now, spec = time.perf_counter(), self.specs[path]
+        if self._running is not None:
+            began, last = self._running
+            self._took += now - began
+            self._expected += last.expected
+            self._running = None
+        slowness = max(1.0, self._took / self._expected) if self._expected else 1.0
+        reserved = sum(each.expected for each in self.specs.values() if each.urgency == 2 and spec.urgency < 2)
+        if now - self.started + spec.expected * slowness + reserved > self.budget:
+            self.omitted.append(spec)
+            return False
+        if spec.urgency < 2 and spec.seconds > _OVERHEAD:
+            self._running = now, spec
+        return True
 
     def remarks(self) -> Iterator[str]:
         """Yield what was not tested, and why."""

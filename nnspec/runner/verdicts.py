@@ -46,7 +46,11 @@ def outcomes(program: Program, lanes: Mapping[str, LaneResult]) -> dict[str, dic
     found: dict[str, dict[str, dict[int, float]]] = {}
     for name, lane in lanes.items():
         figures = [Figure(name, measured) for measured in lane.figures]
-        figures += [figure for figure in mentioned if figure.lane == name and figure.name not in _BEFORE]
+        figures += [
+            figure
+            for figure in mentioned
+            if f"{name},".startswith(f"{figure.lane},") and figure.name not in _BEFORE  # `SGD` has `SGD,study=2`
+        ]
         found[name] = {
             figure.text: {one.seed: _outcome(figure, one) for one in lane.repeats or (lane,)} for figure in figures
         }
