@@ -8,6 +8,8 @@ import false_alarms
 import pytest
 from false_alarms import TABLES, published
 
+from nnspec.statistics.power import seeds_needed
+
 REPEATS = {"equal": 25, "better": 25, "tuned": 25, "changes": 60, "bands": 80, "factors": 80, "profiles": 8}
 
 
@@ -33,6 +35,14 @@ def test_the_tests_raise_no_more_false_alarms_than_they_say() -> None:
     assert max(normal.values()) <= 0.06
     between = {label: row[3] for label, row in published("tuned").items() if label.startswith("equal")}
     assert max(between.values()) <= 0.07
+
+
+def test_the_numbers_of_seeds_of_the_page() -> None:
+    """Two lanes whose seeds are independent: their differences have √2 times the deviation of one."""
+    page = " ".join(false_alarms.PAGE.read_text(encoding="utf-8").split())
+    two, one = (seeds_needed(size, math.sqrt(2), paired=True) for size in (2, 1))
+    assert f"two standard deviations takes about **{two} seeds**" in page
+    assert f"a difference of one about **{one}**" in page
 
 
 def test_a_page_without_a_table_is_a_mistake() -> None:

@@ -52,8 +52,8 @@ class Profile:
     def score(self, limit: float = LIMIT) -> float:
         """Return 1/(limit − 1) ∫ ρ(τ) dτ from 1 to `limit`: 1 if it is the best everywhere.
 
-        Dahl et al. (2023), Benchmarking Neural Network Training Algorithms, arXiv 2306.07179, section 4: the integral
-        of a step function, Σ max(0, limit − r) / (limit − 1) / number of problems.
+        Dahl et al. (2023), Benchmarking Neural Network Training Algorithms, arXiv 2306.07179. The integral of a step
+        function is Σ max(0, limit − r) / (limit − 1) / number of problems.
         """
         return sum(max(0.0, limit - ratio) for ratio in self.ratios) / (limit - 1) / len(self.ratios)
 
