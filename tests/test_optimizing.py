@@ -715,7 +715,7 @@ def test_notes_count_steps_where_training_is_measured_by_steps(tmp_path: Path) -
         assert (f"run ended before lookahead({k}) averaged any weights" in words) is not begun
     (tmp_path / "a.nn").write_text(spec(race="SGD; ScheduleFreeSGD"))
     words = " ".join(command("run", "a.nn", "--quiet", cwd=tmp_path).stdout.split())
-    assert "those of averaged weights (ScheduleFreeSGD: ScheduleFreeSGD)" in words
+    assert "those of averaged weights (ScheduleFreeSGD)" in words
 
 
 def test_a_note_says_how_many_gradients_lanes_evaluate(tmp_path: Path) -> None:

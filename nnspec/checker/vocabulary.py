@@ -166,6 +166,7 @@ NOT_NEEDED: dict[str, str] = {
     "key_dim": "remove it: each head has an equal share of the features",
     "feature_range": "its ends are two arguments: `min_max(low=0, high=1)`",
     "sparsity": "`nonzeros` is the number of inputs of each unit whose weights are not zero",
+    "warmup_steps": "a warm-up is part of a schedule: `lr=constant(0.01, warmup=100, per=step)`",
     "swa_lr": "remove it: averaging does not change the rate, which is the optimizer's",
     "embeddings_regularizer": "a penalty applies to the weights of all layers: `train.penalty = L2(1e-4)`",
     "activity_regularizer": "there is no such layer; `train.penalty = L2(1e-4)` penalises large weights",

@@ -61,8 +61,9 @@ def averages_in_words(lanes: Sequence[LaneResult], experiments: Mapping[str, Exp
         (averaged if begun else none_yet).append((lane.name, str(rule)))
     if averaged:
         rules = "; ".join(
-            f"{', '.join(name for name, rule in averaged if rule == each)}: {each}"
+            names if names == each else f"{names}: {each}"
             for each in dict.fromkeys(rule for _, rule in averaged)
+            for names in [", ".join(name for name, rule in averaged if rule == each)]
         )
         yield f"held-out and test figures, and the weights kept, are those of averaged weights ({rules})"
     for name, each in none_yet:
