@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -195,11 +196,11 @@ def test_prodigy_estimates_one_distance_from_the_gradients_of_all_tensors() -> N
     one.grad, two.grad = [1.0, -1.0], [2.0]
     optimizer.step()  # q = 0, s = 0.5·g, θ ← θ − 0.5·sign(g)
     np.testing.assert_allclose([*one.data, *two.data], [0.5, -0.5, 2.5], rtol=1e-8)
-    assert optimizer.scalars() == {"d": 0.5, "next": 0.5, "largest": 0.5, "numerator": 0.0, "moves": 1}
+    assert optimizer.scalars() == {"d": 0.5, "largest": 0.5, "numerator": 0.0, "moves": 1}
     optimizer.step()  # q = 0.5·⟨g, θ₁ − θ⟩ = 0.5·2, ‖s‖₁ = 0.75·4, d̂ = 2·1/3
     np.testing.assert_allclose([*one.data, *two.data], [0.0, 0.0, 2.0], atol=1e-8)
     assert optimizer.scalars()["numerator"] == pytest.approx(1)
-    assert optimizer.scalars()["next"] == pytest.approx(2 / 3)
+    assert optimizer.d == pytest.approx(2 / 3)
     optimizer.step()  # with d = 2/3
     np.testing.assert_allclose([*one.data, *two.data], [-2 / 3, 2 / 3, 4 / 3], rtol=1e-7)
 
@@ -224,6 +225,32 @@ def test_a_rate_by_layer_scales_steps_of_prodigy_and_frozen_tensors_are_not_part
     same.step()
     same.step()
     assert same.scalars() == optimizer.scalars()
+
+
+def test_prodigy_resumes_while_its_distance_grows() -> None:
+    rows, more = gradients(8) + 1, {"d0": 1e-3, "growth_rate": 1.2, "use_bias_correction": True}
+    params, again = parameters(), parameters()
+    optimizer, resumed = nn.Prodigy(params, **more), nn.Prodigy(again, **more)
+    for row in rows[:6]:
+        spread(row, params)
+        optimizer.step()
+    for one, other in zip(again, params, strict=True):
+        one.data = other.data
+    for state, kept in zip(resumed.state, optimizer.state, strict=True):
+        for slot, array in kept.items():
+            state[slot][...] = array
+    resumed.steps = optimizer.steps
+    scalars = optimizer.scalars()
+    assert len({*scalars.values()}) == 4  # so that none can be taken for another
+    assert 1e-3 < scalars["d"] < scalars["largest"]
+    resumed.keep_scalars(json.loads(json.dumps(scalars)))
+    for row in rows[6:]:
+        for each in (params, again):
+            spread(row, each)
+        optimizer.step()
+        resumed.step()
+    np.testing.assert_array_equal(numbers(again), numbers(params))
+    assert resumed.scalars() == optimizer.scalars()
 
 
 def test_at_a_rate_of_zero_prodigy_changes_nothing() -> None:

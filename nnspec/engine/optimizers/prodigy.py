@@ -26,8 +26,8 @@ class Prodigy(Optimizer):
     m ← β₁·m + (1−β₁)·d·g, v ← β₂·v + (1−β₂)·d²·g², θ ← (1 − lr·d·λ)·θ − lr·d·m / (√v + d′·ε); then d ← d′.
 
     d is one number for all parameters, which estimates the distance from the first weights θ₁ to the solution: ⟨ ⟩ and
-    ‖ ‖₁ are sums over all that are trained. It starts from `d0` and never falls, and grows at most by the factor
-    `growth_rate` in a step (`none`: any). So lr is a multiple of the estimate: leave it at 1, or give it a schedule; to
+    ‖ ‖₁ are sums over all that are trained. It starts from `d0` and never falls; after its first growth, a step increases
+    it at most by the factor `growth_rate` (`none`: any). So lr is a multiple of the estimate: leave it at 1, or give it a schedule; to
     tune the method, change `d_coef`. β₃ is √β₂ by default. `use_bias_correction` multiplies lr by √(1−β₂ᵗ) / (1−β₁ᵗ)
     at step t, and `safeguard_warmup` omits lr in s, for long warm-ups. At a rate of 0, a step changes nothing.
 
@@ -58,7 +58,7 @@ class Prodigy(Optimizer):
 
     def __post_init__(self, parameters: Iterable[Parameter]) -> None:
         super().__post_init__(parameters)
-        self.d = self._next = self._largest = self.d0
+        self.d = self._before = self._largest = self.d0
         self._numerator, self._moves_made = 0.0, 0
 
     @classmethod
@@ -67,32 +67,26 @@ class Prodigy(Optimizer):
         return ("first_moment", "second_moment", "gradient_sum", "first_weights")
 
     def scalars(self) -> dict[str, Any]:
-        """d before and after the last step, the largest d̂, q, and the number of steps at a rate above 0."""
-        return {
-            "d": self.d,
-            "next": self._next,
-            "largest": self._largest,
-            "numerator": self._numerator,
-            "moves": self._moves_made,
-        }
+        """d, the largest d̂, q, and the number of steps at a rate above 0."""
+        return {"d": self.d, "largest": self._largest, "numerator": self._numerator, "moves": self._moves_made}
 
     def keep_scalars(self, values: Mapping[str, Any]) -> None:
         """Restore them."""
-        self.d, self._next, self._largest = (float(values[name]) for name in ("d", "next", "largest"))
-        self._numerator, self._moves_made = float(values["numerator"]), int(values["moves"])
+        self.d, self._largest, self._numerator = (float(values[name]) for name in ("d", "largest", "numerator"))
+        self._moves_made = int(values["moves"])
 
     def advance(self) -> None:
         """Count the next step, and estimate d from the gradients of all tensors."""
         super().advance()
-        self.d = self._next
+        self._before = self.d
         if self.lr:
             self._moves_made += 1
             self._estimate()
 
     def _estimate(self) -> None:
-        """s, q and d′."""
+        """s, q and d′, which `d` is from here on."""
         beta3 = math.sqrt(self.betas[1]) if self.beta3 is None else self.beta3
-        share = self.d / self.d0
+        share = self._before / self.d0
         self._numerator *= beta3
         size = 0.0
         for move in self._moves():
@@ -101,21 +95,22 @@ class Prodigy(Optimizer):
             np.multiply(scratch, move.grad, out=scratch)
             self._numerator += share * self._step * float(np.add.reduce(scratch, axis=None))
             np.multiply(gradient_sum, beta3, out=gradient_sum)
-            np.multiply(move.grad, share * (self.d if self.safeguard_warmup else self._step), out=scratch)
+            np.multiply(move.grad, share * (self._before if self.safeguard_warmup else self._step), out=scratch)
             np.add(gradient_sum, scratch, out=gradient_sum)
             np.abs(gradient_sum, out=scratch)
             size += float(np.add.reduce(scratch, axis=None))
         if size:
             estimate = self.d_coef * self._numerator / size
-            d = max(self.d, estimate) if self.d == self.d0 else self.d
             self._largest = max(self._largest, estimate)
-            self._next = min(self._largest, math.inf if self.growth_rate is None else d * self.growth_rate)
+            # The first growth is not limited.
+            d = max(self._before, estimate) if self._before == self.d0 else self._before
+            self.d = min(self._largest, math.inf if self.growth_rate is None else d * self.growth_rate)
 
     @property
     def _step(self) -> float:
         """lr·d, with the correction of the bias, at the rate of the group being updated."""
         (beta1, beta2), t = self.betas, self._moves_made
-        return self.lr * self.d * (math.sqrt(1 - beta2**t) / (1 - beta1**t) if self.use_bias_correction else 1.0)
+        return self.lr * self._before * (math.sqrt(1 - beta2**t) / (1 - beta1**t) if self.use_bias_correction else 1.0)
 
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
         """m, v and θ of one tensor, given d and d′."""
@@ -124,16 +119,16 @@ class Prodigy(Optimizer):
         first, second, *_ = state
         (beta1, beta2), step, decay = self.betas, self._step, self.moving.weight_decay
         np.multiply(first, beta1, out=first)
-        np.multiply(grad, (1 - beta1) * self.d, out=scratch)
+        np.multiply(grad, (1 - beta1) * self._before, out=scratch)
         np.add(first, scratch, out=first)
         np.multiply(second, beta2, out=second)
         np.multiply(grad, grad, out=scratch)
-        np.multiply(scratch, (1 - beta2) * self.d**2, out=scratch)
+        np.multiply(scratch, (1 - beta2) * self._before**2, out=scratch)
         np.add(second, scratch, out=second)
         if decay:
             np.multiply(theta, 1 - step * decay, out=theta)
         np.sqrt(second, out=scratch)
-        np.add(scratch, self._next * self.eps, out=scratch)
+        np.add(scratch, self.d * self.eps, out=scratch)
         np.divide(first, scratch, out=scratch)
         np.multiply(scratch, step, out=scratch)
         np.subtract(theta, scratch, out=theta)
