@@ -58,6 +58,7 @@ NOT_RUN = {
     "rm": "removes files of the user",
     "python benchmarks/": "takes minutes",
     "nnspec run specs/width_sweep.nn --cluster dask": "needs a cluster",
+    "nnspec run benchmarks/": "takes minutes, and MNIST",
     "nnspec data fetch": "needs the network",
     "python tests/": "takes minutes",
 }

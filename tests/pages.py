@@ -13,6 +13,7 @@ from pathlib import Path
 from broken_specs import GALLERY, Broken
 from click.testing import CliRunner
 from model_runs import CASES
+from reproductions import page as reproduced_page
 
 import nnspec.data  # noqa: F401  (declares the data sources)
 from nnspec.cli import cli
@@ -252,6 +253,7 @@ PAGES = {
     "gallery.md": gallery_page,
     "models.md": models_page,
     "parts.md": parts_page,
+    "reproduced.md": reproduced_page,
 }
 
 SNAPSHOTS = Path(__file__).parent / "samples" / "steps"
