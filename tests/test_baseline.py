@@ -18,6 +18,7 @@ from tiny_spec import command, spec
 from nnspec.project import against, testing
 from nnspec.project.against import Record, settled
 from nnspec.project.baseline import Baseline, BaselineError, LaneEntry, SpecEntry, fingerprint, key_of, read_baseline
+from nnspec.project.junit import ReportError
 from nnspec.project.markdown import LARGEST, page, write_page
 from nnspec.project.planning import Planned, Schedule, shards
 from nnspec.project.remembering import compared
@@ -215,7 +216,7 @@ def test_what_is_new_and_what_is_gone(folder: Path) -> None:
     edit(folder, change)
     (folder / "b.nn").write_text(spec("Linear(3)", data=DATA, train="epochs = 1"))
     found = json.loads((folder / "base.json").read_text())
-    found["specs"] |= dict.fromkeys(("sub/old.nn", "x" * 5000, "\x1b[31m"), found["specs"]["a.nn"])
+    found["specs"] |= dict.fromkeys(("sub/old.nn", "x" * 4000, "\x1b[31m"), found["specs"]["a.nn"])
     (folder / "base.json").write_text(json.dumps(found))
     out = run(folder)
     assert "new: a.nn: lane SGD, Adam loss: not in the baseline" in out
@@ -353,6 +354,11 @@ def test_the_level_is_shared_by_all_figures_of_a_run() -> None:
         (lambda text: text.replace('"lanes": {', '"lanes": {"X": 3, ', 1), "lane 'X' of a.nn cannot be '3'"),
         (lambda text: text.replace('"a.nn"', '"a\\u0000.nn"'), "is no path"),
         (lambda text: "[" * 100_000, "not a baseline"),
+        (
+            lambda text: text.replace('"shared": {', '"shared": {"x": ' + "[" * 60 + "]" * 60 + ", ", 1),
+            "50 levels deep",
+        ),
+        (lambda text: text.replace('"passed"', f'"{"x" * 5000}": 1, "passed"', 1), "more than 4,096 characters"),
         (lambda text: "[]", "it cannot be '[]'"),
         (lambda text: '{"nnspec": "baseline", "format": 1, "specs": {}}', "no `kernels`"),
     ],
@@ -454,9 +460,11 @@ def test_the_page_is_appended_to_the_summary_of_a_step_only(tmp_path: Path, monk
     place.write_text("# before\n")
     write_page(place, [report()], [], "1 passed")
     assert place.read_text().startswith("# before\n## nnspec test\n")
-    place.write_text("x" * (1024**2 - 2048))
-    write_page(place, [report(f"{number}.nn") for number in range(100)], [], "100 passed")
-    assert place.stat().st_size <= 1024**2
+    place.write_text("x" * (1024**2 - 10_000))
+    write_page(place, [report(f"{number}.nn") for number in range(1000)], [], "1,000 passed")
+    assert 1024**2 - 5_000 < place.stat().st_size <= 1024**2
+    with pytest.raises(ReportError, match="is full"):
+        write_page(place, [], [], "")
 
 
 # Which specs to test

@@ -32,6 +32,8 @@ T = TypeVar("T")
 FORMAT = 1
 _KIND = "baseline"
 _LARGEST = 64 * 1024**2
+_DEEPEST = 50
+_LONGEST = 4096
 _INDENTED = 6
 """Levels of the file that have a line for each value; deeper ones are on one line."""
 
@@ -176,7 +178,9 @@ def read_baseline(path: Path) -> Baseline:
     except (OSError, ValueError) as error:
         raise BaselineError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
-        return _baseline(json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number))
+        record = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
+        _refuse_monsters(record)
+        return _baseline(record)
     except json.JSONDecodeError as error:
         merged = any(line.startswith(("<<<<<<<", "=======", ">>>>>>>")) for line in text.splitlines())
         why = f"line {error.lineno} is not JSON: {error.msg}"
@@ -187,6 +191,21 @@ def read_baseline(path: Path) -> Baseline:
     except (ValueError, TypeError, RecursionError) as error:
         why = printable(" ".join(str(error).split())[:200])
         raise BaselineError(f"{path} is not a baseline that can be used: {why}") from None
+
+
+def _refuse_monsters(record: Any) -> None:
+    """Raise ValueError for deeper nesting and longer names than nnspec writes: they may be compared and shown."""
+    waiting = [(record, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if depth > _DEEPEST:
+            raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
+        if isinstance(value, dict):
+            if long := next((name for name in value if len(name) > _LONGEST), None):
+                raise ValueError(f"the name {_shown(long)}… has more than {_LONGEST:,} characters")
+            waiting += [(each, depth + 1) for each in value.values()]
+        elif isinstance(value, list):
+            waiting += [(each, depth + 1) for each in value]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

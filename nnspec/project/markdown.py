@@ -17,6 +17,8 @@ __all__ = ["LARGEST", "page", "write_page"]
 
 LARGEST = 1024**2 - 1024
 """Bytes of a page. GitHub shows no summary of more than 1 MiB."""
+_MOST, _LEAST = 64 * 1024**2, 8 * 1024
+"""Bytes of a summary to append to, and of a page."""
 _LONGEST = 2000
 """Characters of a cell."""
 _UNSAFE = re.compile(r"[!-$&'*:-<>-@\[-`{-~]|(?<=[wW]{3})\.")
@@ -103,7 +105,9 @@ def write_page(path: Path, tested: Sequence[SpecReport], remarks: Sequence[str],
     try:
         before = b""
         if step and path.exists() and os.path.exists(step) and os.path.samefile(path, step):
-            before = read_limited(path, LARGEST)
+            before = read_limited(path, _MOST)
+        if len(before) > LARGEST - _LEAST:
+            raise ReportError(f"{path} is full: GitHub shows no summary of more than 1 MiB")
         text = page(tested, remarks, last, LARGEST - len(before))
         with output(path) as file:
             file.write(before + utf8(text))

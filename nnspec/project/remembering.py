@@ -115,7 +115,7 @@ def differences(then: SpecEntry, now: SpecEntry, kernels: Mapping[str, Mapping[s
     if then.kernels != now.kernels:
         before, here = kernels.get(then.kernels, {}), kernels.get(now.kernels, {})
         names = [name for name in dict.fromkeys((*before, *here)) if before.get(name) != here.get(name)]
-        found = [f"{name} {in_words(before.get(name))}, now {in_words(here.get(name))}" for name in names if before]
+        found = [f"{name} {_short(before.get(name))}, now {_short(here.get(name))}" for name in names if before]
         yield f"other kernels: {'; '.join(found) or 'those of the baseline are not described in it'}"
     for lane, entry in now.lanes.items():
         known = then.lanes.get(lane)
@@ -123,6 +123,10 @@ def differences(then: SpecEntry, now: SpecEntry, kernels: Mapping[str, Mapping[s
             named = f": it was {known.data} and is now {entry.data}" if known.data != entry.data else ""
             yield f"other data in lane {lane}{named}"
     yield from (each.text for each in changes(then.meaning, now.meaning))
+
+
+def _short(value: Any) -> str:
+    return in_words(value)[:120]
 
 
 # Figures
