@@ -21,7 +21,7 @@ from nnspec.project.baseline import Baseline, BaselineError, LaneEntry, SpecEntr
 from nnspec.project.junit import ReportError
 from nnspec.project.markdown import LARGEST, page, write_page
 from nnspec.project.planning import Planned, Schedule, shards
-from nnspec.project.remembering import compared
+from nnspec.project.remembering import RecordedLane, compared
 from nnspec.project.testing import Case, Memory, SpecReport
 from nnspec.semantics.meaning import Meaning
 
@@ -116,9 +116,51 @@ def test_another_meaning_is_trained_and_named(folder: Path) -> None:
     assert "changed: a.nn: `seed` was 0 and is now 100" in out
     assert re.search(r"unclear: a\.nn: \d of 9 figures .* seeds are needed to tell", out)
     (folder / "a.nn").write_text(SPEC.replace("0.01", "0.1"))
-    out = run(folder)
+    out = run(folder, "--retrain")
     assert "changed: a.nn: `optimizer.lr` of Adam was 0.01 and is now 0.1" in out
     assert re.search(r"; figures: .*, 4 reproduced$", out.splitlines()[-1])  # SGD has the meaning that it had
+
+
+def test_only_lanes_that_changed_are_trained(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[list[str]] = []
+
+    def watched(compiled: Any, *given: Any) -> Any:
+        trained.append([lane.name for lane in compiled.program.lanes])
+        return run_into(compiled, *given)
+
+    run_into = testing.run_into
+    monkeypatch.setattr(testing, "run_into", watched)
+    text = SPEC.replace("0.01", "0.1").replace("loss < 100", "SGD.loss < Adam.loss + 100; SGD.loss > 1e9")
+    (folder / "a.nn").write_text(text)
+    out = run(folder, "--junit", "j.xml", code=1)
+    assert "a.nn .F. FAILED" in out
+    assert "; unchanged: SGD;" in out
+    assert re.search(r"missed: SGD.loss > 1e9\n +SGD \S+, worst \S+ of 4", out)
+    assert "reproduced" not in out  # it was not trained
+    names = [case.get("name") for case in ET.parse(folder / "j.xml").getroot().iter("testcase")]
+    assert names[:4] == ["check", "gradients of Adam", "SGD trains", "Adam trains"]
+    (folder / "a.nn").write_text(text.replace("> 1e9", "> 0"))
+    run(folder, "--update")
+    assert trained == [["Adam"], ["Adam"]]
+    assert "9 reproduced" in run(folder, "--retrain")  # what was recorded is what a run of both gives
+    (folder / "a.nn").write_text(text.replace("> 1e9", "> 0").replace("loss=50", "loss=60"))
+    run(folder)
+    assert trained[3:] == [["Adam"]]  # the baseline does not know when its loss was 60
+    (folder / "a.nn").write_text(text.replace("> 1e9", "> 1"))
+    run(folder)
+    assert len(trained) == 4  # new bounds are judged by recorded figures
+    (folder / "a.nn").write_text(text.replace("> 1e9", "> 0; SGD.gradient_error < 1"))
+    run(folder)
+    assert trained[4:] == [["SGD", "Adam"]]
+
+
+def test_a_recorded_lane_has_the_figures_of_a_trained_one() -> None:
+    entry = entry_of({"loss": [1.0, 2.0], "epochs_to(loss=0.5)": [3.0, math.nan]}).lanes["run"]
+    lane = RecordedLane(entry)
+    assert (lane.final("loss"), lane.epochs_to(0.5)) == (1.5, math.inf)
+    assert [one.epochs_to(0.5) for one in lane.repeats] == [3.0, math.inf]
+    assert [one.repeats for one in lane.repeats] == [(), ()]
+    assert RecordedLane(entry_of({"loss": [1.0]}).lanes["run"]).repeats == ()
 
 
 def test_the_fingerprint_covers_what_decides_about_the_last_bits() -> None:

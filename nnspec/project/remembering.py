@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
+from nnspec.checker.program import Figure
 from nnspec.compiler.proofs import Compiled
 from nnspec.diagnostics.formats.base import plural
 from nnspec.engine.metrics.contract import higher_is_better
@@ -16,13 +17,14 @@ from nnspec.environment import environment, in_words
 from nnspec.project.baseline import LaneEntry, SpecEntry, fingerprint
 from nnspec.results.data_use import DataUse
 from nnspec.results.run import RunResult
-from nnspec.runner.verdicts import outcomes
+from nnspec.runner.gradients import lanes_to_prove
+from nnspec.runner.verdicts import measured, outcomes
 from nnspec.semantics.meaning import Meaning, changes, identity, meaning
 from nnspec.semantics.statements import statements
 from nnspec.statistics.changes import Change, change_by_seed
 from nnspec.statistics.significance import mean
 
-__all__ = ["Difference", "Now", "Outcome", "compared", "differences", "lane_of", "same_data", "tests"]
+__all__ = ["Difference", "Now", "Outcome", "RecordedLane", "compared", "differences", "lane_of", "same_data", "tests"]
 
 _NEGLIGIBLE = 1e-6
 """Relative difference below which figures of other kernels or another meaning count as equal: rounding."""
@@ -75,13 +77,47 @@ class Now:
         same = (self.kernels, self.expectations) == (entry.kernels, entry.expectations)
         return entry.passed and same and not self.has_changed(entry)
 
-    def entry(self, result: RunResult, *, passed: bool, seconds: float) -> SpecEntry | None:
-        """Return what to record of a run; None if it was interrupted."""
-        of = {name: lane_of(name, self.identities) for name in result.lanes}
+    def may_keep(self, entry: SpecEntry) -> bool:
+        """Whether some of its lanes may have the results of an entry, if their data is the same."""
+        recorded = {(name, lane.identity) for name, lane in entry.lanes.items()}
+        return self.is_known(entry) or bool(self._reusable(entry) and recorded & {*self.identities.items()})
+
+    def _reusable(self, entry: SpecEntry) -> bool:
+        """Whether lanes of an entry can stand beside lanes that are trained now. A search is one thing, and errors of
+        gradients are not recorded."""
+        program = self.compiled.program
+        return entry.passed and entry.kernels == self.kernels and program.tuning is None and not lanes_to_prove(program)
+
+    def kept(self, entry: SpecEntry, uses: Mapping[str, DataUse]) -> dict[str, LaneEntry]:
+        """Return the lanes that need not be trained: meaning, data and kernels are those of the entry, which has every
+        figure that is expected of them."""
+        wanted = measured(self.compiled.program)
+        return {
+            name: lane
+            for name, lane in entry.lanes.items()
+            if self._reusable(entry)
+            and self.identities.get(name) == lane.identity
+            and uses[name].sha256 == lane.sha256
+            and all(figure.text in lane.figures for figure in wanted if figure.lane == name)
+        }
+
+    def without(self, lanes: Collection[str]) -> Compiled:
+        """Return the program without some lanes, and then without expectations, which may speak of them."""
+        if not lanes:
+            return self.compiled
+        program = self.compiled.program
+        others = tuple(lane for lane in program.lanes if lane.name not in lanes)
+        return replace(self.compiled, program=replace(program, lanes=others, expectations=()))
+
+    def entry(
+        self, result: RunResult, kept: Mapping[str, LaneEntry], *, passed: bool, seconds: float
+    ) -> SpecEntry | None:
+        """Return what to record of a run and the lanes that it did without; None if it was interrupted."""
+        of = {name: lane_of(name, self.identities) for name in (*kept, *result.lanes)}
         if result.interrupted or {*of.values()} != {*self.identities}:
             return None
         uses = {name: result.data[index] for name, index in result.data_of.items()}
-        lanes = {
+        trained = {
             name: LaneEntry(
                 identity=self.identities[of[name]],
                 data=uses[name].source,
@@ -91,9 +127,41 @@ class Now:
             )
             for name, figures in outcomes(self.compiled.program, result.lanes).items()
         }
+        lanes = {
+            name: lane for each in self.identities for name, lane in {**kept, **trained}.items() if of[name] == each
+        }
         rounded = float(f"{seconds:.2g}")
-        meant = Meaning({name: self.meaning.lanes[lane] for name, lane in of.items()})
+        meant = Meaning({name: self.meaning.lanes[of[name]] for name in lanes})
         return SpecEntry(passed, rounded, self.kernels, self.expectations, meant, lanes)
+
+
+@dataclass(frozen=True)
+class RecordedLane:
+    """A lane that is not trained, to judge what is expected of it; with `seed`, one of its trainings."""
+
+    entry: LaneEntry
+    seed: int | None = None
+
+    @property
+    def status(self) -> str:
+        """`done`, since its spec passed."""
+        return "done"
+
+    @property
+    def repeats(self) -> tuple[RecordedLane, ...]:
+        """The individual trainings, one per seed; empty if there was only one."""
+        seeds = self.entry.seeds if self.seed is None and len(self.entry.seeds) > 1 else ()
+        return tuple(RecordedLane(self.entry, seed) for seed in seeds)
+
+    def final(self, figure: str) -> float:
+        """Return a figure at the end, the mean over its seeds. Raises KeyError if it is not recorded."""
+        values = self.entry.by_seed(figure)
+        return mean(values.values() if self.seed is None else [values[self.seed]])
+
+    def epochs_to(self, target: float) -> float:
+        """Return a number of epochs that is recorded; infinity if the target was never reached."""
+        found = self.final(Figure("", "epochs_to", target).text)
+        return math.inf if math.isnan(found) else found
 
 
 def _finite(value: float) -> float:
@@ -194,6 +262,8 @@ def compared(then: SpecEntry, now: SpecEntry, level: float) -> Iterator[Differen
             yield Difference(lane, "", "new")
             continue
         known = then.lanes[lane]
+        if entry is known:  # it was not trained
+            continue
         for figure in entry.figures:
             if figure not in known.figures:
                 yield Difference(lane, figure, "new")

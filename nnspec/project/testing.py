@@ -8,17 +8,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from nnspec.api import CheckResult, check, prove_the_rest, run_into
+from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access
 from nnspec.diagnostics import Diagnostic, render_all
 from nnspec.diagnostics.formats.base import plural
-from nnspec.errors import NnspecError
-from nnspec.project.baseline import SpecEntry
-from nnspec.project.remembering import Difference, Now, lane_of, same_data
+from nnspec.errors import NnspecError, some_of
+from nnspec.project.baseline import LaneEntry, SpecEntry
+from nnspec.project.remembering import Difference, Now, RecordedLane, lane_of, same_data
 from nnspec.results.data_use import DataUse
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult, Verdict
 from nnspec.runner.load_data import load_data
 from nnspec.runner.options import RunOptions
+from nnspec.runner.verdicts import judge
 from nnspec.text import printable
 from nnspec.training.observer import Observer, Silent
 
@@ -170,15 +172,16 @@ class SpecTester:
             if checked.compiled is None:
                 why = "not a complete experiment; it can only be imported"
                 return SpecReport(path, (Case("check", "check", "skipped", why, check_seconds),), check_seconds, (why,))
-            access = self._access_for(checked)
             now = Now(checked.compiled)
             then = (self._recorded or {}).get(path)
-            if then is not None and not self._retrain and now.is_known(then):
-                uses = {name: use for name, (_, use) in load_data(checked.compiled.program, access).items()}
-                if same_data(then, uses):
+            kept: Mapping[str, LaneEntry] = {}
+            if then is not None and not self._retrain and now.may_keep(then):
+                data = load_data(checked.compiled.program, self._access_for(checked.compiled))
+                uses = {name: use for name, (_, use) in data.items()}
+                if now.is_known(then) and same_data(then, uses):
                     return _unchanged(path, checked, uses, then, time.perf_counter() - started)
-            proofs += self._prove(checked, access)
-            result = run_into(checked.compiled, access, self._observer, None, RunOptions(self._jobs))
+                kept = now.kept(then, uses)
+            result = self._trained(now, kept, proofs)
         except NnspecError as error:
             message = str(error)
         except MemoryError:
@@ -189,25 +192,40 @@ class SpecTester:
             self._on_fault(path, error)
             message, fault = f"a bug in nnspec: {type(error).__name__}: {error}", True
         else:
-            judged = _judged(path, checked, proofs, result, check_seconds, time.perf_counter() - started)
-            return judged if self._recorded is None else replace(judged, memory=_memory(now, then, result, judged))
+            judged = _judged(path, checked, proofs, result, kept, check_seconds, time.perf_counter() - started)
+            if self._recorded is None:
+                return judged
+            entry = now.entry(result, kept, passed=judged.ok, seconds=judged.seconds)
+            return replace(judged, memory=Memory(then, entry, now.environment))
         cases = _unrun(checked, proofs, message, check_seconds, "skipped" if interrupted else "error")
         return SpecReport(path, cases, time.perf_counter() - started, interrupted=interrupted, fault=fault)
 
-    def _prove(self, checked: CheckResult, access: Access) -> Iterator[Case]:
-        assert checked.compiled is not None, "it is run"
+    def _trained(self, now: Now, kept: Mapping[str, LaneEntry], proofs: list[Case]) -> RunResult:
+        """Train the lanes that are not kept, and judge all. The checks of their gradients are added to `proofs`."""
+        compiled = now.without(kept)
+        program = compiled.program
+        result = RunResult(program.title, program.path, {}, ())
+        if program.lanes:
+            access = self._access_for(compiled)
+            proofs += self._prove(compiled, access)
+            result = run_into(compiled, access, self._observer, None, RunOptions(self._jobs))
+        if kept:
+            lanes = {name: RecordedLane(lane) for name, lane in kept.items()} | result.lanes
+            result.verdicts = judge(now.compiled, lanes, {})
+        return result
+
+    def _prove(self, compiled: Compiled, access: Access) -> Iterator[Case]:
         started = time.perf_counter()
-        proofs = prove_the_rest(checked.compiled, access, self._observer)
+        proofs = prove_the_rest(compiled, access, self._observer)
         seconds = (time.perf_counter() - started) / max(1, len(proofs))
         for proof in proofs:
             status: Status = "passed" if proof.holds else "failed"
             name = f"gradients of {', '.join(proof.lanes)}"
             yield Case("gradients", name, status, "\n".join(proof.faults()), seconds)
 
-    def _access_for(self, checked: CheckResult) -> Access:
-        """Drop the data folder if the spec reads no files: a run would reject it, but other specs may need it."""
-        assert checked.compiled is not None, "it is run"
-        reads = any(choice.source.reads_files for lane in checked.compiled.program.lanes for choice in lane.data)
+    def _access_for(self, compiled: Compiled) -> Access:
+        """Drop the data folder if no lane reads files: a run would reject it, but other specs may need it."""
+        reads = any(choice.source.reads_files for lane in compiled.program.lanes for choice in lane.data)
         return self._access if reads else replace(self._access, data_dir=None)
 
 
@@ -216,18 +234,26 @@ def _judged(
     checked: CheckResult,
     proofs: Sequence[Case],
     result: RunResult,
+    kept: Mapping[str, LaneEntry],
     check_seconds: float,
     seconds: float,
 ) -> SpecReport:
     assert checked.compiled is not None
-    program = checked.compiled.program
-    missing = dict.fromkeys(lane.name for lane in program.lanes)
-    for name in result.lanes:
-        missing.pop(lane_of(name, [lane.name for lane in program.lanes]), None)
-    lanes = [_lane(name, result.lanes.get(name)) for name in (*result.lanes, *missing)]
+    lanes = [*_lanes([lane.name for lane in checked.compiled.program.lanes], result, kept)]
     expected = [_expectation(verdict) for verdict in result.verdicts]
     cases = (Case("check", "check", "passed", seconds=check_seconds), *proofs, *lanes, *expected)
-    return SpecReport(path, cases, seconds, tuple(_notes(checked, result.data)), interrupted=result.interrupted)
+    notes = [*([f"unchanged: {some_of([*kept], 6)}"] if kept else []), *_notes(checked, result.data)]
+    return SpecReport(path, cases, seconds, tuple(notes), interrupted=result.interrupted)
+
+
+def _lanes(lanes: Sequence[str], result: RunResult, kept: Mapping[str, LaneEntry]) -> Iterator[Case]:
+    """Yield a case for each lane of a program, or for each of its studies."""
+    for lane in lanes:
+        if lane in kept:
+            yield Case("lane", f"{lane} trains", "passed", _AS_RECORDED)
+            continue
+        trained = [name for name in result.lanes if lane_of(name, lanes) == lane]
+        yield from (_lane(name, result.lanes.get(name)) for name in trained or [lane])
 
 
 def _notes(checked: CheckResult, data: Sequence[DataUse]) -> Iterator[str]:
@@ -252,10 +278,6 @@ def _unchanged(
     )
     notes = _notes(checked, tuple(dict.fromkeys(uses.values())))
     return SpecReport(path, cases, seconds, tuple(notes), memory=Memory(then, unchanged=True))
-
-
-def _memory(now: Now, then: SpecEntry | None, result: RunResult, judged: SpecReport) -> Memory:
-    return Memory(then, now.entry(result, passed=judged.ok, seconds=judged.seconds), now.environment)
 
 
 def _lane(name: str, lane: LaneResult | None) -> Case:

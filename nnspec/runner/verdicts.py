@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from nnspec.checker import calculate
 from nnspec.checker.program import Case, Expectation, Figure, Program
@@ -13,7 +14,7 @@ from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import Verdict
 
-__all__ = ["judge", "outcomes"]
+__all__ = ["Trained", "judge", "measured", "outcomes"]
 
 _EXACT = frozenset({"params", "trained_params", "flops", "memory"})
 _BEFORE = _EXACT | {"gradient_error"}
@@ -22,8 +23,26 @@ _WORST = ", worst "
 _SHOWN = 6  # cases of a statement to list individually
 
 
+class Trained(Protocol):
+    """A lane as far as expectations need it: a result, or the record of one."""
+
+    @property
+    def status(self) -> str:
+        """`done` if its figures count."""
+
+    @property
+    def repeats(self) -> Sequence[Trained]:
+        """The individual trainings, one per seed; empty if there was only one."""
+
+    def final(self, figure: str) -> float:
+        """Return a figure at the end."""
+
+    def epochs_to(self, target: float) -> float:
+        """Return the number of epochs until the training loss was at or below a target; infinity if it never was."""
+
+
 def judge(
-    compiled: Compiled, lanes: Mapping[str, LaneResult], gradients: Mapping[str, GradientReport]
+    compiled: Compiled, lanes: Mapping[str, Trained], gradients: Mapping[str, GradientReport]
 ) -> tuple[Verdict, ...]:
     """Return the verdict on every expectation of a program."""
 
@@ -40,24 +59,26 @@ def judge(
     return tuple(_verdict(expectation, look, lanes) for expectation in compiled.program.expectations)
 
 
+def measured(program: Program) -> list[Figure]:
+    """Return the figures in expectations that training decides."""
+    figures = (figure for each in program.expectations for case in each.cases for figure in case.figures())
+    return [figure for figure in figures if figure.name not in _BEFORE]
+
+
 def outcomes(program: Program, lanes: Mapping[str, LaneResult]) -> dict[str, dict[str, dict[int, float]]]:
     """Return what training gave, by lane, figure and seed: what was measured, and what expectations mention."""
-    mentioned = [figure for each in program.expectations for case in each.cases for figure in case.figures()]
     found: dict[str, dict[str, dict[int, float]]] = {}
     for name, lane in lanes.items():
-        figures = [Figure(name, measured) for measured in lane.figures]
-        figures += [
-            figure
-            for figure in mentioned
-            if f"{name},".startswith(f"{figure.lane},") and figure.name not in _BEFORE  # `SGD` has `SGD,study=2`
-        ]
+        figures = [Figure(name, figure) for figure in lane.figures]
+        # `SGD,study=2` is a lane `SGD` of the program
+        figures += [figure for figure in measured(program) if f"{name},".startswith(f"{figure.lane},")]
         found[name] = {
             figure.text: {one.seed: _outcome(figure, one) for one in lane.repeats or (lane,)} for figure in figures
         }
     return found
 
 
-def _verdict(expectation: Expectation, look: object, lanes: Mapping[str, LaneResult]) -> Verdict:
+def _verdict(expectation: Expectation, look: object, lanes: Mapping[str, Trained]) -> Verdict:
     details: list[list[str]] = []
     for case in expectation.cases:
         values = {figure: look(figure) for figure in case.figures()}  # type: ignore[operator]
@@ -79,7 +100,7 @@ def _verdict(expectation: Expectation, look: object, lanes: Mapping[str, LaneRes
     return Verdict(expectation.text, True, _joined([words for found in details for words in found]))
 
 
-def _outcome(figure: Figure, lane: LaneResult) -> float:
+def _outcome(figure: Figure, lane: Trained) -> float:
     """Return the value of a figure after training; with repeats, the mean."""
     if figure.name == "epochs_to":
         assert figure.target is not None, "the checker rejects `epochs_to` without a loss"
@@ -92,14 +113,14 @@ def _joined(found: list[str]) -> str:
     return ("; " if any(_WORST in words for words in found) else ", ").join(dict.fromkeys(found))
 
 
-def _in_words(case: Case, values: Mapping[Figure, float], lanes: Mapping[str, LaneResult]) -> list[str]:
+def _in_words(case: Case, values: Mapping[Figure, float], lanes: Mapping[str, Trained]) -> list[str]:
     named = case.lane is not None and len(values) == 1
     if named and {figure.name for figure in values} <= _BEFORE:
         return [_number(figure, value) for figure, value in values.items()]
     return [f"{figure.lane} {_number(figure, value)}{_worst(figure, lanes)}" for figure, value in values.items()]
 
 
-def _worst(figure: Figure, lanes: Mapping[str, LaneResult]) -> str:
+def _worst(figure: Figure, lanes: Mapping[str, Trained]) -> str:
     """Return the value of the worst repeat, `, worst 0.081 of 5`; an empty string if there are no repeats."""
     repeats = lanes[figure.lane].repeats if figure.name not in _BEFORE else ()
     if not repeats:
