@@ -127,3 +127,22 @@ def test_the_record_is_json_and_its_table_and_sentences_fit(capsys: Any) -> None
         assert "settings chosen by val_loss from 4 to 10 trials per lane (halton)" in shown
         assert "! lanes differ in their number of trials" in shown
         assert all(len(line) <= width for line in shown.splitlines() if "  " in line)
+
+
+def test_what_a_search_says_of_its_studies() -> None:
+    """With one study, what seeds do not show; with several, the test between them."""
+    stability = {"seeds": {"winner": "SGD", "share": 0.9}}
+    summary: dict[str, Any] = {"lanes": [], "stability": stability, "remarks": [], "between_studies": []}
+
+    def said(**between: Any) -> str:
+        pair = {"lanes": ["SGD", "Adam"], "figure": "loss", "difference": -0.2, "low": -0.3, "high": -0.1, "n": 5}
+        pairs = [pair | between] if between else []
+        tuned = search(study("SGD", INSIDE))
+        return [line for line, _ in tuning.sentences(tuned, summary | {"between_studies": pairs})][-1]
+
+    assert said().startswith("tests over the seeds compare the settings that this search found")
+    how = "(Welch's t-test between 5 studies)"
+    assert said(p_adjusted=0.012, shown=True) == f"SGD is lower than Adam in loss, -0.2 [-0.3, -0.1], p = 0.012 {how}"
+    shown = said(p_adjusted=0.4, shown=False)
+    assert shown == f"no difference shown between SGD and Adam in loss: -0.2 [-0.3, -0.1], p = 0.4 {how}"
+    assert "there is no variation between studies" in said(p_adjusted=None, shown=False)

@@ -14,6 +14,8 @@ import nnspec
 from nnspec.api import Spec
 from nnspec.results.run import RunResult
 from nnspec.results.tuning import Tuned, TuningError
+from nnspec.statistics.significance import between_studies
+from nnspec.view.wording import tuning
 
 TUNE = "tune { budget = 4; optimizer.lr = loguniform(1e-3, 1); Adam.optimizer.lr = loguniform(1e-5, 0.1) }"
 TRAIN = "epochs = 2; batch = 16; validation = 0.2; repeats = 2"
@@ -125,6 +127,20 @@ def test_every_study_chooses_and_races() -> None:
         assert {trial.places["optimizer.lr"] for trial in first.trials}.isdisjoint(
             trial.places["optimizer.lr"] for trial in second.trials
         )
+
+
+def test_studies_of_a_lane_are_compared_with_those_of_another() -> None:
+    found = run(TUNE.replace("budget = 4", "budget = 2; studies = 2"))
+    (pair,) = found.summary["tuned"]["summary"]["between_studies"]
+    assert (pair["lanes"], pair["n"]) == (["SGD", "Adam"], 2)
+    figure = pair["figure"]
+    raced = [[found[f"{lane},study={n}"] for n in (1, 2)] for lane in pair["lanes"]]
+    finals = [[[one.final(figure) for one in lane.repeats or [lane]] for lane in lanes] for lanes in raced]
+    test = between_studies(*finals)
+    assert (pair["difference"], pair["p"], pair["p_adjusted"]) == (test.difference, test.p, test.p)
+    assert found.tuned is not None
+    said = [line for line, _ in tuning.sentences(found.tuned, found.summary["tuned"]["summary"])]
+    assert any("SGD" in line and "Adam" in line and "between 2 studies" in line for line in said)
 
 
 def test_a_spec_without_a_race_is_tuned_too() -> None:

@@ -11,10 +11,12 @@ from typing import Any
 
 from nnspec.checker.program import Experiment
 from nnspec.engine.schedules import ConstantSchedule, Schedule
+from nnspec.results.comparisons import compared_figure
 from nnspec.results.lane import LaneResult
 from nnspec.results.tuning import Study, Tuned
 from nnspec.statistics.budgets import expected_best
 from nnspec.statistics.sensitivity import Sensitivity, sensitivity
+from nnspec.statistics.significance import LEVEL, between_studies, holm
 from nnspec.statistics.stability import Stability, over_seeds, over_trials
 from nnspec.statistics.targets import time_to_target, times_to_target
 from nnspec.text import finite
@@ -44,6 +46,7 @@ def search_record(tuned: Tuned, race: Sequence[Experiment], lanes: Mapping[str, 
     return {
         "lanes": [_lane(lane, tuned) for lane in tuned.lanes],
         "stability": _stability(tuned, lanes),
+        "between_studies": _between(race, lanes),
         **({"times": _times(tuned, race, lanes)} if tuned.target is not None and lanes else {}),
         "remarks": [*_remarks(tuned, race)],
     }
@@ -108,6 +111,31 @@ def _stability(tuned: Tuned, lanes: Mapping[str, LaneResult]) -> dict[str, Any]:
 
 def _stable(found: Stability) -> dict[str, Any]:
     return {"winner": found.winner, "share": found.share, "first": dict(found.first), "over": found.over}
+
+
+def _between(race: Sequence[Experiment], lanes: Mapping[str, LaneResult]) -> list[dict[str, Any]]:
+    """Whether tuned lanes differ by more than one search differs from the next; [] without several studies."""
+    figure = compared_figure(lanes.values())
+    means: dict[str, list[list[float]]] = {}
+    for experiment in race:
+        lane = lanes.get(experiment.name)
+        if lane is not None and figure in lane.figures:
+            ones = lane.repeats or (lane,)
+            finals = [one.final(figure) if one.status == "done" else math.nan for one in ones]
+            means.setdefault(experiment.lane, []).append(finals)
+    pairs = [pair for pair in itertools.combinations(means, 2) if all(len(means[lane]) > 1 for lane in pair)]
+    tests = [between_studies(means[one], means[other]) for one, other in pairs]
+    return [
+        {
+            "lanes": [*pair],
+            "figure": figure,
+            **{name: finite(getattr(test, name)) for name in ("difference", "low", "high", "p")},
+            "p_adjusted": finite(adjusted),
+            "n": test.n,
+            "shown": adjusted < LEVEL,
+        }
+        for pair, test, adjusted in zip(pairs, tests, holm([test.p for test in tests]), strict=True)
+    ]
 
 
 def _times(tuned: Tuned, race: Sequence[Experiment], lanes: Mapping[str, LaneResult]) -> dict[str, Any]:

@@ -92,7 +92,31 @@ def sentences(tuned: Tuned, summary: Mapping[str, Any]) -> Iterator[tuple[str, s
             "resamples",
             "fact",
         )
+    between = summary.get("between_studies", ())
+    yield from ((_difference(pair), "fact") for pair in between)
+    if stability.get("seeds") and not between:
+        yield (
+            "tests over the seeds compare the settings that this search found, not what another search would find; "
+            "`studies = 5` repeats the search and tests between the studies",
+            "fact",
+        )
     yield from ((str(remark), "doubt") for remark in summary["remarks"])
+
+
+def _difference(pair: Mapping[str, Any]) -> str:
+    """Say whether two lanes differ by more than one search differs from the next."""
+    one, other = pair["lanes"]
+    how = f"Welch's t-test between {pair['n']} studies"
+    if pair["p_adjusted"] is None:
+        return (
+            f"{one} and {other} cannot be compared in {pair['figure']}: there is no variation between studies ({how})"
+        )
+    p = "p < 0.0001" if pair["p_adjusted"] < 1e-4 else f"p = {pair['p_adjusted']:.2g}"
+    size = f"{pair['difference']:.3g} [{pair['low']:.3g}, {pair['high']:.3g}]"
+    if not pair["shown"]:
+        return f"no difference shown between {one} and {other} in {pair['figure']}: {size}, {p} ({how})"
+    word = "lower" if pair["difference"] < 0 else "higher"
+    return f"{one} is {word} than {other} in {pair['figure']}, {size}, {p} ({how})"
 
 
 def _fewer(tuned: Tuned, lanes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
