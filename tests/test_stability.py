@@ -82,8 +82,8 @@ def test_lanes_are_paired_by_seed_in_every_resample() -> None:
 
 
 def test_equal_lanes_share_the_first_place() -> None:
-    same = {0: 0.1, 1: 0.2}
-    assert over_seeds({"a": same, "b": same}, True) == Stability("a", {"a": 0.5, "b": 0.5}, 2)
+    same = {0: 0.1, 1: 0.2, 2: 0.4}
+    assert over_seeds({"a": same, "b": same}, True) == Stability("a", {"a": 0.5, "b": 0.5}, 3)
 
 
 def test_a_diverged_seed_is_the_worst_where_it_is_drawn() -> None:
@@ -96,9 +96,11 @@ def test_a_diverged_seed_is_the_worst_where_it_is_drawn() -> None:
             assert stability.share == pytest.approx(1 - (2 / 3) ** 2, abs=0.03)
 
 
-def test_stability_needs_two_seeds_and_two_lanes() -> None:
-    assert over_seeds({"a": {0: 0.1, 1: 0.2}}, True) is None
-    assert over_seeds({"a": {0: 0.1, 1: 0.2}, "b": {1: 0.1, 2: 0.3}}, True) is None
+def test_stability_needs_three_seeds_and_two_lanes() -> None:
+    a, b = {0: 0.1, 1: 0.2, 2: 0.3}, {1: 0.1, 2: 0.3, 3: 0.4}
+    assert over_seeds({"a": a}, True) is None
+    assert over_seeds({"a": a, "b": b}, True) is None
+    assert over_seeds({"a": a, "b": a}, True) is not None
 
 
 # Trials

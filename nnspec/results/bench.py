@@ -123,7 +123,7 @@ class Problem:
 
     @cached_property
     def stability(self) -> Stability | None:
-        """How often the best contestant stays the best if seeds are drawn again; None with fewer than two."""
+        """How often the best contestant stays the best if seeds are drawn again; None with fewer than three."""
         figures = {
             entry.contestant: {number: _number(run.figure) for number, run in enumerate(entry.runs)}
             for entry in self.entries

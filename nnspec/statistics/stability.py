@@ -43,12 +43,13 @@ def over_seeds(
     """Re-draw the seeds that all lanes share, and count how often each lane has the best mean.
 
     All lanes get the same seeds in a resample, as in the race. A training that diverged (inf or NaN) makes the mean the
-    worst in all resamples that draw it. None if there are fewer than two lanes or two shared seeds.
+    worst in all resamples that draw it. None if there are fewer than two lanes or three shared seeds: of two, each draw
+    is a single seed, and the best mean may be first with neither.
     """
     if len(figures) < 2:
         return None
     shared = sorted(set.intersection(*(set(each) for each in figures.values())))
-    if len(shared) < 2:
+    if len(shared) < 3:
         return None
     table = np.array([_costs([each[number] for number in shared], lower_is_better) for each in figures.values()])
     means = table[:, resamples(len(shared), count, seed=seed)].mean(axis=2)
