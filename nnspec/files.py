@@ -49,10 +49,11 @@ def read_limited(path: str | os.PathLike[str], most: int, *, follow_links: bool 
 
 
 @contextmanager
-def atomic(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
+def atomic(path: Path, mode: int | None = None, *, durable: bool = True) -> Iterator[IO[bytes]]:
     """Write a file under a temporary name and rename it when it is complete.
 
-    `mode` sets its permissions, by default those of a new file.
+    `mode` sets its permissions, by default those of a new file. A file that is not `durable` may be lost if the machine
+    fails.
     """
     import tempfile
 
@@ -60,8 +61,9 @@ def atomic(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~_umask() if mode is None else mode)
         os.replace(name, path)
     except BaseException:

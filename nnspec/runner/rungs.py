@@ -46,7 +46,7 @@ def train_in_rungs(
 
 
 def _keeper(training: Training, path: Path, data: Mapping[str, str]) -> Keeper:
-    return Keeper(path, "", data[training.experiment.name], math.inf)
+    return Keeper(path, "", data[training.experiment.name], math.inf, durable=False)
 
 
 Key = tuple[str, int]
@@ -70,10 +70,12 @@ class _Climb:
         try:
             while left:
                 left = self._continuing(left, rung)
+                if rung:
+                    left = [_from_checkpoint(each) for each in left]
                 pauses = [self._rungs.pause(each.experiment, rung) for each in left]
                 due = [replace(each, until=n) for each, n in zip(left, pauses, strict=True) if not 0 < n <= each.done]
                 train(due, self._collect)
-                left = [_from_checkpoint(each) for each in left if not _ended(self._results[_key(each)])]
+                left = [each for each in left if not _ended(self._results[_key(each)])]
                 rung += 1
         except KeyboardInterrupt:
             paused = [self._results[_key(each)] for each in left if _key(each) in self._results]

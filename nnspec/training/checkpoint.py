@@ -105,6 +105,8 @@ class Keeper:
     in this data."""
     unsaved: str = ""
     """Why the last checkpoint could not be written; empty if it was."""
+    durable: bool = True
+    """Whether a checkpoint must survive a failure of the machine."""
     _last: float | None = None
 
     def due(self) -> bool:
@@ -146,7 +148,7 @@ class Keeper:
 
     def store(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint to its file. Raises OSError."""
-        write_checkpoint(self.path, checkpoint)
+        write_checkpoint(self.path, checkpoint, self.durable)
 
 
 @dataclass
@@ -165,7 +167,7 @@ class HeldKeeper(Keeper):
         self.held = checkpoint
 
 
-def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+def write_checkpoint(path: Path, checkpoint: Checkpoint, durable: bool = True) -> None:
     """Write a checkpoint atomically. Raises OSError."""
     header = {
         "format": FORMAT,
@@ -181,7 +183,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     arrays = {**checkpoint.snapshot.arrays, **checkpoint.extra}
     digest = np.frombuffer(_digest(text, arrays), np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as file:
+    with atomic(path, durable=durable) as file:
         np.savez(file, allow_pickle=False, **{_HEADER: np.frombuffer(text, np.uint8), "sha256": digest}, **arrays)
 
 

@@ -161,7 +161,7 @@ class Progress:
             tables=self._tables.get(restored or self.done, {}),
             restored_epoch=restored,
             profile=plan.loop.observer.profile() if isinstance(plan.loop.observer, Profiler) else {},
-            **(health or self._monitor.health(self.status)),
+            **(health or ({} if self._paused else self._monitor.health(self.status))),
         )
         if keeper is not None and snapshot is not None:
             self._save(keeper, snapshot, self._so_far() if self._paused else lane, ended=not self._paused)
