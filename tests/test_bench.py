@@ -178,27 +178,40 @@ def test_a_problem_that_fails_is_recorded_and_the_others_continue(specs: Path, t
         assert write_views(none, Path("none"))
 
 
+FIT = "easy.nn and contestants.nn do not fit together"
+
+
 @pytest.mark.parametrize(
-    ("files", "message"),
+    ("files", "messages"),
     [
-        ({"easy.nn": problem(None)}, "easy.nn has no target"),
-        ({"easy.nn": spec()}, "easy.nn is a complete experiment"),
-        ({"contestants.nn": CONTESTANTS.replace("Adam.optimizer.lr", "Adam.optimizer.mu")}, "no argument `mu`"),
-        ({"contestants.nn": CONTESTANTS.replace("SGD; Adam", "SGD; Adma")}, "did you mean `Adam`?"),
-        ({"contestants.nn": "let a = 1"}, "have a `race` and a `tune`"),
-        ({"easy.nn": problem() + "race { A { train.batch = 8 } }"}, "easy.nn"),
+        ({"easy.nn": problem(None)}, [FIT, "easy.nn has no target"]),
+        ({"contestants.nn": CONTESTANTS + "train { repeats = 2 }"}, [FIT, "`train.repeats` is given twice"]),
+        ({"contestants.nn": "let a = 1"}, [FIT, "have a `race` and a `tune`"]),
+        ({"contestants.nn": CONTESTANTS.replace("Adam.optimizer.lr", "Adam.optimizer.mu")}, ["contestants.nn:2:60"]),
+        ({"easy.nn": spec()}, ["easy.nn is a complete experiment"]),
+        (
+            {"contestants.nn": CONTESTANTS.replace("SGD; Adam", "SGD; Adma")},
+            ["contestants.nn:1", "did you mean `Adam`?"],
+        ),
     ],
 )
-def test_files_that_do_not_fit_together_are_named(tmp_path: Path, files: dict[str, str], message: str) -> None:
+def test_files_that_do_not_fit_together_are_named(tmp_path: Path, files: dict[str, str], messages: list[str]) -> None:
     with chdir(tmp_path):
         for name, text in {"easy.nn": problem(), "contestants.nn": CONTESTANTS, **files}.items():
             Path(name).write_text(text)
         result = command("bench", "easy.nn", "contestants.nn", "--out", "out")
         assert result.returncode == 2
-        assert message in result.stderr
         assert not Path("out").exists()
-        if "fit together" in result.stderr:
-            assert "easy.nn and contestants.nn do not fit together" in result.stderr
+        for message in messages:
+            assert message in result.stderr
+
+
+def test_all_problems_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    for name in ("a.nn", "b.nn"):
+        (tmp_path / name).write_text(problem(None))
+    (tmp_path / "contestants.nn").write_text(CONTESTANTS)
+    with chdir(tmp_path), pytest.raises(BenchError, match=r"(?s)a.nn has no target.*b.nn has no target"):
+        nnspec.bench(["a.nn", "b.nn"], "contestants.nn", "out")
 
 
 def test_a_budget_of_time_leaves_trials_out_before_problems(specs: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nnspec.api import CheckResult, SpecError, check, check_text
+from nnspec.api import SpecError, check, check_text
 from nnspec.compiler.proofs import Compiled
 from nnspec.diagnostics import Diagnostic, Source, render_all
 from nnspec.errors import NnspecError
@@ -104,17 +104,22 @@ def plan_bench(
     if not paths:
         raise BenchError("a bench needs at least one problem besides the contestants")
     texts = {path: _half(path) for path in (*paths, contestants)}
-    names = folder_names(_stems(paths))
-    planned = []
+    planned: list[Planned] = []
+    unfit: list[str] = []
     warned: set[str] = set()
-    for name, path in zip(names, paths, strict=True):
-        result = _joined(name, path, contestants, overrides)
-        fresh = [each for each in result.diagnostics if render_all([each]) not in warned]
+    for name, path in zip(folder_names(_stems(paths)), paths, strict=True):
+        try:
+            compiled, found = _joined(name, path, contestants, overrides)
+        except BenchError as error:
+            unfit.append(str(error))
+            continue
+        planned.append(Planned(name, path, texts[path], compiled))
+        fresh = [each for each in found if render_all([each]) not in warned]
         warned |= {render_all([each]) for each in fresh}
         if fresh:
             warn(fresh)
-        assert result.compiled is not None, "it is complete"
-        planned.append(Planned(name, path, texts[path], result.compiled))
+    if unfit:
+        raise BenchError("\n\n".join(unfit))
     lanes = _names(planned[0])
     for each in planned:
         if _names(each) != lanes or len(set(lanes)) < len(lanes):
@@ -160,8 +165,10 @@ def _half(path: str) -> str:
     return hashlib.sha256(result.files[-1].text.encode()).hexdigest()
 
 
-def _joined(name: str, path: str, contestants: str, overrides: Sequence[str]) -> CheckResult:
-    """Check a problem together with the contestants."""
+def _joined(
+    name: str, path: str, contestants: str, overrides: Sequence[str]
+) -> tuple[Compiled, tuple[Diagnostic, ...]]:
+    """Check a problem together with the contestants. Raises BenchError."""
     ends = [os.path.abspath(os.path.dirname(each) or os.curdir) for each in (path, contestants)]
     folder = os.path.commonpath(ends)
     here = os.path.relpath(folder).replace(os.sep, "/")
@@ -172,15 +179,15 @@ def _joined(name: str, path: str, contestants: str, overrides: Sequence[str]) ->
     unfit = f"{path} and {contestants} do not fit together"
     if not result.ok:
         raise BenchError(f"{unfit}:\n\n{render_all(result.diagnostics)}")
-    program = result.compiled.program if result.compiled is not None else None
-    if program is None or program.tuning is None:
+    tuning = result.compiled.program.tuning if result.compiled is not None else None
+    if result.compiled is None or tuning is None:
         raise BenchError(f"{unfit}: a problem has data, a model and a loss, and contestants have a `race` and a `tune`")
-    if program.tuning.settings.target is None:
+    if tuning.settings.target is None:
         raise BenchError(
             f"{unfit}: {path} has no target; write `tune {{ target = … }}`, the value of "
-            f"`{program.tuning.settings.by}` that counts as solved"
+            f"`{tuning.settings.by}` that counts as solved"
         )
-    return result
+    return result.compiled, result.diagnostics
 
 
 @dataclass(frozen=True)
@@ -241,8 +248,7 @@ def fit(plan: Plan, seconds: float, before: BenchResult | None = None) -> Fit:
     omitted = tuple(each for each in plan.problems if each not in chosen)
     if trials < plan.asked:
         flags = (*plan.set, f"tune.budget={trials}")
-        compiled = (_joined(each.name, each.path, plan.contestants, flags).compiled for each in kept)
-        kept = [replace(each, compiled=new) for each, new in zip(kept, compiled, strict=True) if new is not None]
+        kept = [replace(each, compiled=_joined(each.name, each.path, plan.contestants, flags)[0]) for each in kept]
         plan = replace(plan, set=flags)
     plan = replace(plan, problems=tuple(kept), omitted=omitted)
     return Fit(plan, total(kept, trials), {each.name: expected(each, trials) for each in kept})

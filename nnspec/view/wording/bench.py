@@ -87,8 +87,8 @@ def conclusions(result: BenchResult) -> Iterator[str]:
         )
     wins = {name: sum(problem.best == name for problem in result.done) for name in result.names}
     leaders = sorted((name for name in wins if wins[name]), key=lambda name: -wins[name])
-    of_each = ", ".join(f"{name} on {wins[name]}" for name in leaders)
-    yield f"The best final figure: {of_each} of {len(result.done)} problems."
+    counts = ", ".join(f"{name} {wins[name]}" for name in leaders)
+    yield f"Best final figures: {counts}, of {len(result.done)} problems."
     stable = [problem for problem in result.done if problem.stability is not None]
     if stable:
         firm = sum(problem.stability is not None and problem.stability.share >= 0.95 for problem in stable)
