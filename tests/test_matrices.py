@@ -73,6 +73,14 @@ def test_gradients_that_are_not_finite_spoil_soap_for_everyone_to_see(number: in
         assert np.isnan(stepped(nn.SOAP, np.ones((4, 3)), grads, precondition_frequency=2)).any()
 
 
+def test_a_decomposition_that_does_not_converge_spoils_soap_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raising(matrix: Any) -> Any:
+        raise np.linalg.LinAlgError("Eigenvalues did not converge")
+
+    monkeypatch.setattr(np.linalg, "eigh", raising)
+    assert np.isnan(stepped(nn.SOAP, np.ones((4, 3)), RNG.standard_normal((2, 4, 3)))).all()
+
+
 def stepped(optimizer: type[nn.Optimizer], data: Any, grads: Any, *, decays: bool = True, **more: Any) -> np.ndarray:
     """The values of a parameter after a step for each gradient."""
     parameter = Parameter(data, decays=decays)

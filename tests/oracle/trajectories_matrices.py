@@ -75,6 +75,7 @@ ROWS = [
     Row("SOAP", SOAP, {"lr": 0.01, "max_precond_dim": 3, "eps": 0.001}),
 ]
 REGRESSIONS: list[dict[str, Any]] = [
+    {"lr": 0.01, "weight_decay": 0.0, "betas": [0.8, 0.9], "max_precond_dim": 4, "eps": 1e-5},
     {"weight_decay": 0.0, "max_precond_dim": 4},
     {"lr": 0.01, "weight_decay": 0.05, "precondition_frequency": 1, "max_precond_dim": 4, "eps": 1e-5},
     {
