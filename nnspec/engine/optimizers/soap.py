@@ -36,9 +36,11 @@ class SOAP(Optimizer):
     as with `merge_dims=True` in the authors' code, which by default has a basis for each axis.
 
     Vyas et al. 2024, algorithm 3; Gupta, Koren & Singer 2018 for Shampoo. The defaults are those of the authors' code,
-    which computes bases in float32; here the dtype is that of the weights. PyTorch, Keras and optax have no SOAP. Where
-    the first gradient has a low rank, such as after a small batch, eigenvectors of the eigenvalue 0 are arbitrary: they
-    depend on LAPACK and on rounding, and so do the steps along them. They are the same in every run on one machine.
+    which computes bases in float32 and not in the dtype of the weights. PyTorch has no SOAP. Where the first gradient
+    has a low rank, such as after a small batch, eigenvectors of the eigenvalue 0 are arbitrary: they depend on LAPACK
+    and on rounding, and so do the steps along them; they are the same in every run on one machine. When bases are
+    renewed, v is only reordered: where it is small in an old direction and m is not in the new one, a step becomes
+    long, above all with one basis, sparse inputs and small batches.
 
     Each step takes products with four square matrices of a tensor, which are kept besides two moments; steps that
     renew bases also allocate memory. The state stored here is m / (1−β₁) and v / (1−β₂), as in `Adam`.
