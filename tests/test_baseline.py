@@ -20,7 +20,7 @@ from nnspec.project.against import Record, settled
 from nnspec.project.baseline import Baseline, BaselineError, LaneEntry, SpecEntry, fingerprint, key_of, read_baseline
 from nnspec.project.junit import ReportError
 from nnspec.project.markdown import LARGEST, page, write_page
-from nnspec.project.planning import Planned, Schedule, shards
+from nnspec.project.planning import Planned, Schedule, planned, shards
 from nnspec.project.remembering import RecordedLane, compared
 from nnspec.project.testing import Case, Memory, SpecReport
 from nnspec.semantics.meaning import Meaning
@@ -557,6 +557,7 @@ def test_shards_of_the_command_are_a_division_whatever_the_kernels(folder: Path)
 
 
 def test_a_budget_tests_what_changed_first_and_says_what_it_omits(folder: Path) -> None:
+    edit(folder, lambda entry: entry.update(seconds=0.0))  # what is unchanged comes last, however short it is
     (folder / "big.nn").write_text(spec("Linear(3)", data=DATA, train="epochs = 10_000_000"))
     (folder / "new.nn").write_text(spec("Linear(3)", data=DATA, train="epochs = 1"))
     (folder / "wrong.nn").write_text("data =\n")
@@ -571,20 +572,36 @@ def test_a_budget_tests_what_changed_first_and_says_what_it_omits(folder: Path) 
     assert "not run" not in run(folder, "--budget", "1h1m1s")
 
 
+def test_what_is_most_useful_is_most_urgent(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    entry = read_baseline(Path("base.json")).specs["a.nn"]
+
+    def urgency(entry: SpecEntry | None, *overrides: str, retrain: bool = False) -> int:
+        return planned("a.nn", "a.nn", overrides, entry, retrain=retrain).urgency
+
+    assert urgency(None) == urgency(entry, "Adam.optimizer.lr=1") == urgency(replace(entry, passed=False)) == 0
+    assert urgency(replace(entry, kernels="")) == urgency(entry, retrain=True) == 1
+    assert urgency(entry) == 2
+    (folder / "a.nn").write_text("data =")
+    assert urgency(entry) == 0
+    monkeypatch.chdir("/")
+    assert urgency(entry) == 0
+
+
 def test_a_budget_counts_the_time_that_has_passed_and_learns_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = 0.0
     monkeypatch.setattr("nnspec.project.planning.time.perf_counter", lambda: clock)
     specs = {name: Planned(name, name, 10.0, 0) for name in "abcd"} | {"u": Planned("u", "u", 10.0, 2)}
-    planned = Schedule([*specs], specs, budget=100.0)
-    assert planned.admits("a")
+    plan = Schedule([*specs], specs, budget=100.0)
+    assert plan.admits("a")
     clock = 30.0  # it took three times as long as was expected, so `b` and `c` will take 30 s as well
-    assert planned.admits("b")
+    assert plan.admits("b")
     clock = 60.0
-    assert planned.admits("c")
+    assert plan.admits("c")
     clock = 90.0
-    assert not planned.admits("d")
-    assert planned.admits("u")  # time was kept for what needs no training
-    assert [each.path for each in planned.omitted] == ["d"]
+    assert not plan.admits("d")
+    assert plan.admits("u")  # time was kept for what needs no training
+    assert [each.path for each in plan.omitted] == ["d"]
     clock = 69.9
     assert not Schedule(["a"], specs, budget=80.0).admits("a")
     assert Schedule(["a"], specs).admits("a")
