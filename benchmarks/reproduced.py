@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import statistics
 import sys
 from collections.abc import Sequence
@@ -76,7 +77,8 @@ def collect(runs: Path) -> None:
             }
             for lane, chosen in ((study["lane"], winner(study)) for study in studies(runs / "adam"))
         }
-    STORE.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    lines = re.sub(r"\[[^\[\]{}]*\]", lambda row: re.sub(r"\s+", " ", row[0]), json.dumps(measured, indent=1))
+    STORE.write_text(lines + "\n", encoding="utf-8")
 
 
 def tuned(run: Path) -> dict[str, Any]:
