@@ -9,6 +9,7 @@ import numpy as np
 from nnspec import engine as nn
 from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.parameter import Parameter
+from nnspec.native.library import rule_name
 from nnspec.testing.tables import own_parts
 
 
@@ -17,6 +18,16 @@ def test_every_optimizer_that_moves_numbers_one_by_one_has_a_loop() -> None:
         optimizer = part.as_kind(Optimizer)
         without = optimizer.whole_tensors or optimizer.evaluates
         assert (optimizer([Parameter(np.zeros(1))]).loop() is None) is without
+
+
+def test_every_loop_becomes_a_kernel() -> None:
+    for part in own_parts("optimizer").values():
+        optimizer = part.as_kind(Optimizer)([Parameter(np.zeros(1))])
+        loop = optimizer.loop()
+        if loop is not None:
+            optimizer.advance()
+            factors = optimizer.factors(optimizer.groups[0])
+            assert rule_name(loop, len(optimizer.state[0]), len(factors), "f8")
 
 
 def test_an_optimizer_with_another_formula_does_not_inherit_the_loop() -> None:

@@ -227,7 +227,7 @@ def test_records_within_epochs_train_to_the_same_bits(train: str, python: set[st
 
 @needs_numba
 def test_it_says_which_optimizers_move_in_python() -> None:
-    race = "SGD; LAMB; Muon; Prodigy; ScheduleFreeAdamW; odd { optimizer = Adam; train.clip_norm = 1 }"
+    race = "SGD; LAMB; Muon; Prodigy; ScheduleFreeAdamW; Adan; odd { optimizer = Adam; train.clip_norm = 1 }"
     lanes = run(spec(race=race), ways=COMPILED).lanes
     stays = {name: lane.compiled and lane.compiled["python"] for name, lane in lanes.items()}
     assert stays == {
@@ -236,6 +236,7 @@ def test_it_says_which_optimizers_move_in_python() -> None:
         "Muon": {"Muon": "it has no loop over numbers"},
         "Prodigy": {"Prodigy": "it has no loop over numbers"},
         "ScheduleFreeAdamW": {},
+        "Adan": {},
         "odd": {"Adam": "gradients or weights are penalised, clipped or constrained in Python"},
     }
 

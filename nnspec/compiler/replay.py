@@ -37,6 +37,7 @@ from nnspec.native.recording import Instruction, Recording, Traced, Untraceable
 from nnspec.native.relocation import Relocation, root
 from nnspec.native.tape import Batches as BatchTape
 from nnspec.native.tape import Tape
+from nnspec.native.words import MOST_STATES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -327,7 +328,7 @@ class Replay:
             table = np.empty((plan.batches, _width(optimizer, group)), theta.dtype)
             self._factors.append((group, table))
             at = [each.ctypes.data for each in (theta, grad, table, self._number, *state)]
-            words = [*at[:2], theta.size, *at[2:4], table.strides[0], 0, 0, *at[4:], *(0,) * (3 - len(state))]
+            words = [*at[:2], theta.size, *at[2:4], table.strides[0], 0, 0, *at[4:], *(0,) * (MOST_STATES - len(state))]
             self._moves.append(Instruction(kernel, tuple(words)))
 
     # Running

@@ -327,7 +327,9 @@ def _batches(words) -> None:
 
 
 def moving(rule: Any, states: int, factors: int, dtype: str) -> Callable[..., None]:
-    """Make an optimizer's kernel from its elementwise rule, `rule(theta, grad, *state, *factors)`."""
+    """Make an optimizer's kernel from its elementwise rule, `rule(theta, grad, *state, *factors)`, with at most
+    `MOST_STATES` arrays of state.
+    """
     from numba.np.unsafe.ndarray import to_fixed_tuple
 
     kind = _KINDS[dtype]
@@ -351,7 +353,10 @@ def moving(rule: Any, states: int, factors: int, dtype: str) -> Callable[..., No
                 carray(_pointer(w[9]), n, kind),
                 carray(_pointer(w[10]), n, kind),
             )
-            loop(theta, grad, *(three + given))
+            if states == 3:
+                loop(theta, grad, *(three + given))
+            else:
+                loop(theta, grad, *(three + (carray(_pointer(w[11]), n, kind),) + given))
 
     return move
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from nnspec.files import atomic, open_regular
+from nnspec.native.words import MOST_STATES
 
 __all__ = ["available", "folder", "load", "make", "missing"]
 
@@ -169,7 +170,7 @@ def rule_name(rule: Callable[..., None], states: int, factors: int, kind: str) -
     Raises KeyError for any other function.
     """
     name = f"move:{rule.__module__}:{rule.__qualname__}:{states}:{factors}:{kind}"
-    if _rule(name) is not rule or states > 3:
+    if _rule(name) is not rule or states > MOST_STATES:
         raise KeyError(name)
     return name
 

@@ -14,6 +14,7 @@ __all__ = [
     "GIVEN",
     "MOST_ARGS",
     "MOST_RANK",
+    "MOST_STATES",
     "NARGS",
     "OUTER",
     "OUTER_WORDS",
@@ -40,5 +41,7 @@ OUTER = 36
 MOST_ARGS = 4
 OUTER_WORDS = 2 + MOST_ARGS
 MOST_RANK = 8
+MOST_STATES = 4
+"""The maximum number of arrays in the state of an optimizer."""
 COUNT = OUTER + MOST_RANK * OUTER_WORDS
 """The number of words."""
