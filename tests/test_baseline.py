@@ -198,6 +198,17 @@ def test_lanes_of_several_studies_are_recorded(tmp_path: Path) -> None:
     assert "`tune.optimizer.lr` was uniform(low=0.01, high=0.1) and is now uniform(" in run(tmp_path)
 
 
+def test_a_search_is_not_divided(tmp_path: Path) -> None:
+    tune = "tune { budget = 1; by = loss; optimizer.lr = uniform(0.01, 0.1) }"
+    text = spec("Linear(3)", data=DATA, race=RACE, train="epochs = 1", more=tune)
+    (tmp_path / "a.nn").write_text(text)
+    run(tmp_path, "--update")
+    (tmp_path / "a.nn").write_text(text.replace("SGD(lr=0.1)", "SGD(lr=0.1, momentum=0.5)"))
+    out = run(tmp_path)
+    assert "of SGD was" in out
+    assert "unchanged" not in out
+
+
 # What changed
 
 
@@ -592,7 +603,7 @@ def test_a_budget_counts_the_time_that_has_passed_and_learns_from_it(monkeypatch
     clock = 0.0
     monkeypatch.setattr("nnspec.project.planning.time.perf_counter", lambda: clock)
     specs = {name: Planned(name, name, 10.0, 0) for name in "abcd"} | {"u": Planned("u", "u", 10.0, 2)}
-    plan = Schedule([*specs], specs, budget=100.0)
+    plan = Schedule([*specs], specs, budget=110.0)
     assert plan.admits("a")
     clock = 30.0  # it took three times as long as was expected, so `b` and `c` will take 30 s as well
     assert plan.admits("b")
