@@ -91,20 +91,25 @@ def test_what_has_not_changed_is_not_trained(folder: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "said", "kept"),
     [
-        (lambda entry: entry.update(kernels="0" * 16), "other kernels"),
-        (lambda entry: entry["lanes"]["SGD"].update(sha256="0" * 64, data="Digits"), "it was Digits and is now Blobs"),
-        (lambda entry: entry["lanes"]["SGD"].update(sha256="0" * 64), "other data in lane SGD"),
-        (lambda entry: entry.update(passed=False), "1 passed in"),
-        (lambda entry: entry.update(expectations=""), "1 passed in"),
+        (lambda entry: entry.update(kernels="0" * 16), "other kernels", ""),
+        (
+            lambda entry: entry["lanes"]["SGD"].update(sha256="0" * 64, data="Digits"),
+            "it was Digits and is now Blobs",
+            "Adam",
+        ),
+        (lambda entry: entry["lanes"]["SGD"].update(sha256="0" * 64), "other data in lane SGD", "Adam"),
+        (lambda entry: entry.update(passed=False), "1 passed in", ""),
+        (lambda entry: entry.update(expectations=""), "1 passed in", "SGD, Adam"),
     ],
     ids=["kernels", "other data", "data", "it failed", "expectations"],
 )
-def test_what_has_changed_is_trained(folder: Path, change: Any, said: str) -> None:
+def test_what_has_changed_is_trained(folder: Path, change: Any, said: str, kept: str) -> None:
     edit(folder, change)
     out = run(folder)
     assert out.startswith("a.nn .. PASSED (")
+    assert re.findall("unchanged: ([^;]*);", out) == ([kept] if kept else [])
     assert said in out
     assert "worse" not in out
     assert "unclear" not in out
