@@ -26,6 +26,7 @@ STATEFUL = {
     "train": "epochs = 8; batch = 16; validation = 0.2; average = ema(0.9); "
     "early_stop = patience(3, restore_best=true)",
 }
+EARLY = PLAIN | {"train": f"{PLAIN['train']}; early_stop = patience(1, restore_best=true)"}
 BY_STEPS = {"race": "SGD; Adam", "train": "steps = 24; record = 3; batch = 16; validation = 0.2"}
 
 
@@ -44,7 +45,10 @@ def curves(lane: LaneResult) -> dict[str, Any]:
 
 
 def everything(result: RunResult) -> dict[str, Any]:
-    return {name: (lane.status, lane.stopped, curves(lane)) for name, lane in result.lanes.items()}
+    return {
+        name: (lane.status, lane.stopped, lane.restored_epoch, lane.final("val_loss"), curves(lane))
+        for name, lane in result.lanes.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -59,21 +63,23 @@ def test_trials_have_the_bits_of_trainings_without_a_pause(kind: dict[str, str])
     for name, lane in halved.lanes.items():
         done = len(lane.records)
         assert curves(lane) == {figure: values[:done] for figure, values in curves(full[name]).items()}
+        assert not (lane.stopped.endswith("others were better") and lane.restored_epoch)
     lengths = {len(lane.records) for lane in halved.lanes.values()}
     assert {2, 4} < lengths <= {2, 3, 4, 5, 6, 7, 8}
 
 
-def test_the_best_of_each_rung_continue(halved: RunResult) -> None:
-    full = run(search="halton", budget=TRIALS)
+@pytest.mark.parametrize(("by", "sign"), [("val_loss", 1), ("val_accuracy", -1)])
+def test_the_best_of_each_rung_continue(by: str, sign: int) -> None:
+    halved, full = run(set={"tune.by": by}), run(search="halton", budget=TRIALS)
     for lane in ("SGD", "Adam"):
         left = [f"{lane},trial={number}" for number in range(1, TRIALS + 1)]
         for epoch, count in KEPT:
             assert all(len(halved[name].records) >= epoch for name in left)
-            best = sorted(left, key=lambda name: full[name].curve("val_loss")[epoch - 1])[:count]
+            best = sorted(left, key=lambda name: sign * full[name].curve(by)[epoch - 1])[:count]
             dropped = [name for name in left if name not in best]
             assert all(halved[name].stopped == f"after epoch {epoch}: others were better" for name in dropped)
             assert all(len(halved[name].records) == epoch for name in dropped)
-            left = best
+            left = [name for name in left if name in best]
         assert [len(halved[name].records) for name in left] == [8]
 
 
@@ -102,8 +108,10 @@ def test_the_same_bits_on_a_cluster(halved: RunResult) -> None:
         assert everything(run(cluster=address)) == everything(halved)
 
 
-@pytest.mark.parametrize("after", [4, 17, 30])
-def test_an_interrupted_search_is_resumed_with_the_same_bits(tmp_path: Path, halved: RunResult, after: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "after"), [(PLAIN, 4), (PLAIN, 17), (PLAIN, 30), (EARLY, 24)], ids=["4", "17", "30", "early stopping"]
+)
+def test_an_interrupted_search_is_resumed_with_the_same_bits(tmp_path: Path, kind: dict[str, str], after: int) -> None:
     calls = 0
 
     def interrupt(lane: str, epoch: int, figures: Any) -> None:
@@ -112,11 +120,12 @@ def test_an_interrupted_search_is_resumed_with_the_same_bits(tmp_path: Path, hal
         if calls == after:
             raise KeyboardInterrupt
 
-    stopped = run(out=tmp_path / "run", on_epoch=interrupt, checkpoint=0)
+    stopped = run(kind, out=tmp_path / "run", on_epoch=interrupt, checkpoint=0, stack=False)
     assert stopped.interrupted
     assert {lane.status for lane in stopped.lanes.values()} <= {"interrupted", "done"}
-    resumed = run(out=tmp_path / "run", resume=True)
-    assert everything(resumed) == everything(halved)
+    assert len(stopped.lanes) == {4: 2, 17: 9, 24: 12}.get(after, 2 * TRIALS)  # those that have begun, paused or not
+    resumed = run(kind, out=tmp_path / "run", resume=True)
+    assert everything(resumed) == everything(run(kind))
 
 
 def test_a_search_by_halving_is_verified(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_numbers_are_as_short_as_they_are_shown() -> None:
 
 
 def test_the_ends_of_a_space_are_reached_however_many_digits_they_have() -> None:
-    for space in (UniformSpace(0.12345678, 2.3456789), LogUniform(1.2345678e-3, 0.98765432)):
+    for space in (UniformSpace(0.12345678, 2.34561111), LogUniform(1.2345678e-3, 0.98761111)):
         assert (space.at(0), space.at(LAST)) == (space.low, space.high) == (space.levels(2))
         assert all(space.low <= space.at(u) <= space.high for u in np.linspace(0, LAST, 500))
 
@@ -190,6 +190,8 @@ def test_uniform_is_a_space_or_an_initialiser_depending_on_where_it_is() -> None
     assert repr(value) == "uniform(low=0, high=1)"
     text = spec("Linear(6, init=uniform(low=-1, high=1)); ReLU; Linear(10)") + "\nlet u = uniform\ninit = u"
     assert check_text(Source("a.nn", text)).ok
+    text = spec("Linear(6, init=uniform(-1, 1)); ReLU; Linear(10)")
+    assert [found.code for found in check_text(Source("a.nn", text)).diagnostics] == ["NN303"]
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,8 @@ class Progress:
         health = self._monitor.health(self.status) if diverged else {}  # of the weights that it diverged with
         if plan.average is not None and self.status == "done":
             plan.average.show()
-        restored = self._best.epoch if self._best.restores and (diverged or self._best.epoch != self.done) else 0
+        restores = self._best.restores and not self._paused
+        restored = self._best.epoch if restores and (diverged or self._best.epoch != self.done) else 0
         if restored:
             self._best.restore(plan)
         lane = replace(
@@ -164,7 +165,7 @@ class Progress:
             **(health or ({} if self._paused else self._monitor.health(self.status))),
         )
         if keeper is not None and snapshot is not None:
-            self._save(keeper, snapshot, self._so_far() if self._paused else lane, ended=not self._paused)
+            self._save(keeper, snapshot, lane, ended=not self._paused)
         compiled = {"refused": plan.refusal} if plan.refusal else plan.loop.compiled
         plan.release()
         return replace(lane, compiled=compiled, unsaved=keeper.unsaved if keeper is not None else "")
