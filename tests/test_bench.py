@@ -384,6 +384,15 @@ def test_damaged_records_are_refused(specs: Path, done: BenchResult, tmp_path: P
     assert "bench.json" in result.stderr
 
 
+def test_the_folder_is_numbered_by_default(specs: Path, done: BenchResult, tmp_path: Path) -> None:
+    for path in (specs / "problems/easy.nn", specs / "contestants.nn"):
+        shutil.copy(path, tmp_path)
+    result = command("bench", "easy.nn", "contestants.nn", "-q", "--offline", "-j1", cwd=tmp_path)
+    assert result.stdout.splitlines()[-1].startswith("runs/bench/1: bench.json, report.html")
+    assert open_bench(tmp_path / "runs/bench/1").names == done.names
+    assert command("bench", "easy.nn", "contestants.nn", "--resume", cwd=tmp_path).returncode == 2
+
+
 def test_problems_cannot_lead_out_of_the_folder(specs: Path, done: BenchResult, tmp_path: Path) -> None:
     text = (specs / "out/bench.json").read_text().replace('"name": "easy"', '"name": "../easy"')
     (tmp_path / "bench.json").write_text(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -23,7 +24,9 @@ that do not fit together; 3 a bug in nnspec; 130 interrupted.
 @click.argument("problems", metavar="PROBLEM...", nargs=-1, required=True, type=click.Path(path_type=str))
 @click.argument("contestants", type=click.Path(path_type=str))
 @set_option
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder of the bench.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the bench; runs/bench/N by default."
+)
 @click.option("--resume", is_flag=True, help="Resume the interrupted bench in --out, or start it.")
 @click.option(
     "--budget",
@@ -47,7 +50,7 @@ def command(
     problems: tuple[str, ...],
     contestants: str,
     overrides: tuple[str, ...],
-    out: Path,
+    out: Path | None,
     resume: bool,
     budget: float | None,
     data_dir: Path | None,
@@ -68,6 +71,7 @@ def command(
     from nnspec.data.source import Access
     from nnspec.project.config import load_config
     from nnspec.project.inputs import find_specs
+    from nnspec.records.folder import RunFolder
     from nnspec.results.bench import Problem
     from nnspec.runner.options import RunOptions
     from nnspec.text import printable
@@ -78,6 +82,8 @@ def command(
 
     if cluster is not None and jobs is not None:
         raise click.UsageError("--cluster cannot be used with --jobs")
+    if resume and out is None:
+        raise click.UsageError("--resume requires --out DIR, the folder of the bench")
     config = load_config()
     paths = find_specs(
         problems, root=Path(config.folder), exclude=config.exclude, respect_gitignore=config.respect_gitignore
@@ -101,7 +107,7 @@ def command(
 
     result = bench_into(
         plan,
-        out,
+        out or RunFolder.make("bench", None).path,
         Access(data_dir, offline, ticker.fetching if ticker is not None else None),
         ticker or Silent(),
         RunOptions(jobs, cluster=cluster, resume=resume),
@@ -116,4 +122,7 @@ def command(
         if not quiet:
             click.echo()
         print_bench(result, console())
+        click.echo(f"{result.folder}: bench.json, report.html, results.csv, profile.csv, table.tex, profile.tex")
+        if result.interrupted:
+            click.echo(f"– to resume it, add --resume --out {quote(result.folder)}")
     return result.exit_code

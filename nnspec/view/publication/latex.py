@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from nnspec.results.bench import BenchResult, Measure
 from nnspec.statistics.profiles import Profile
 from nnspec.text import printable
+from nnspec.view.axes import round_numbers
 from nnspec.view.palette import PALETTE, dash_of, slots
 from nnspec.view.wording.bench import SHOWN, Grid, banded, figures, head, steps
 
@@ -94,8 +95,9 @@ def profile_latex(result: BenchResult) -> str:
         r"\begin{groupplot}[",
         f"  group style={{group size={len(SHOWN)} by 1, ylabels at=edge left}},",
         "  xmode=log, log basis x=2, log ticks with fixed point, xmin=1, ymin=0, ymax=1.02,",
-        r"  ylabel={share of the problems}, grid=major, width=8cm, height=6cm, legend pos=south east,",
-        r"  legend style={font=\footnotesize, draw=none, fill=none}, legend cell align=left]",
+        r"  ylabel={share of the problems}, grid=major, width=8cm, height=6cm,",
+        r"  legend style={font=\footnotesize, draw=none, at={(0,1.03)}, anchor=south west, legend columns=6},",
+        r"  legend cell align=left]",
     ]
     for measure in SHOWN:
         lines += [*_axis(result, measure, places, legend=measure == SHOWN[0])]
@@ -105,7 +107,9 @@ def profile_latex(result: BenchResult) -> str:
 def _axis(result: BenchResult, measure: Measure, places: dict[str, int], *, legend: bool) -> Iterator[str]:
     taus = result.taus(measure)
     end = last_tau(result, measure)
-    yield rf"\nextgroupplot[xmax={end:.6g}, xlabel={{$\tau$: at most $\tau$ times the {measure} of the fastest}}]"
+    ticks = ",".join(f"{tick:g}" for tick in round_numbers(1.0, end, 6, log=True))
+    label = rf"$\tau$: at most $\tau$ times the {measure} of the fastest"
+    yield rf"\nextgroupplot[xmax={end:.6g}, xtick={{{ticks}}}, xlabel={{{label}}}]"
     shown = banded(result)
     for profile, band in zip(result.profiles(measure), result.bands(measure, taus), strict=True):
         if profile.contestant in shown:

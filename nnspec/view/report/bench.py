@@ -63,8 +63,9 @@ def _profiles(result: BenchResult) -> Iterator[Block]:
     yield Text(
         "ρ(τ): the share of the problems on which the median of a contestant over its trainings is at most τ times "
         "that of the best contestant (Dolan & Moré 2002). A contestant that reaches a target in at most half of its "
-        "trainings fails the problem. Bands: 95 %, by drawing problems and seeds again, pointwise. A ratio depends on "
-        "who takes part: without a contestant, the order of the others may change.",
+        "trainings fails the problem. Bands, of the two with the highest scores: 95 %, by drawing problems and seeds "
+        "again, pointwise. A ratio depends on who takes part: without a contestant, the order of the others may "
+        "change.",
         "soft",
     )
 

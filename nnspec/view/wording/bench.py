@@ -25,7 +25,9 @@ __all__ = [
 
 SHOWN: tuple[Measure, ...] = ("steps", "seconds")
 """The measures that profiles are drawn for."""
-_BANDED = 5
+_BANDED = 2
+_FIRM = 0.95
+"""The share of resamples from which on a result is called firm."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,12 @@ def conclusions(result: BenchResult) -> Iterator[str]:
         if len(tied) > 1:
             yield f"In {measure}, {_listed(tied)} have the same score, {best.score():.2f}."
             continue
+        unsettled = "" if band.best >= _FIRM else ", so this does not settle which is the best"
         yield (
             f"In {measure}, {best.contestant} has the highest score, {best.score():.2f} "
             f"[{band.score[0]:.2f}, {band.score[1]:.2f}]: it is within twice the {measure} of the fastest contestant "
             f"on {_share(best.share(2.0), len(result.done))}. It has the highest score in {100 * band.best:.0f} % of "
-            "resamples of problems and seeds."
+            f"resamples of problems and seeds{unsettled}."
         )
     wins = {name: sum(problem.best == name for problem in result.done) for name in result.names}
     leaders = sorted((name for name in wins if wins[name]), key=lambda name: -wins[name])
@@ -91,7 +94,7 @@ def conclusions(result: BenchResult) -> Iterator[str]:
     yield f"Best final figures: {counts}, of {len(result.done)} problems."
     stable = [problem for problem in result.done if problem.stability is not None]
     if stable:
-        firm = sum(problem.stability is not None and problem.stability.share >= 0.95 for problem in stable)
+        firm = sum(problem.stability is not None and problem.stability.share >= _FIRM for problem in stable)
         yield (
             f"On {firm} of {len(stable)} problems, the contestant with the best final figure stays the best in at "
             "least 95 % of resamples of the seeds."
@@ -192,8 +195,6 @@ def settings_in_words(entry: Entry) -> str:
 
 
 def banded(result: BenchResult) -> frozenset[str]:
-    """Return the contestants whose bands are drawn: all of a few, else only the best, so that lines stay visible."""
-    if len(result.names) <= _BANDED:
-        return frozenset(result.names)
-    scores = {profile.contestant: profile.score() for profile in result.profiles("steps")}
-    return frozenset([max(scores, key=lambda name: scores[name])])
+    """Return the contestants whose bands are drawn: the two with the highest scores, since more hide the lines."""
+    best = sorted(result.profiles("steps"), key=lambda profile: -profile.score())
+    return frozenset(profile.contestant for profile in best[:_BANDED])
