@@ -159,6 +159,14 @@ def test_mistakes_are_reported_where_they_are(more: str, code: str, at: str) -> 
     assert (code, at) in find(base(more=f"{RACE}{VALIDATED}{more}\n"))
 
 
+@pytest.mark.parametrize("name", ["tune", "optimizer", "width"])
+def test_a_lane_that_flags_do_not_reach_is_not_searched(name: str) -> None:
+    race = f"{VALIDATED}let width = 3\nrace {{ {name} {{ optimizer = SGD(lr=0.1) }}; Adam(lr=0.1) }}\n"
+    found = diagnose(base(more=f"{race}tune {{ {LR} }}\n"))
+    assert [each.code for each in found if each.severity == "error"] == ["NN203"]
+    assert "rename the lane" in str(found[0].help)
+
+
 def test_a_search_covers_a_limited_number_of_settings() -> None:
     lets = "".join(f"let x{n} = 0.1\n" for n in range(51))
     tune = "; ".join(f"x{n} = uniform(0, 1)" for n in range(51))

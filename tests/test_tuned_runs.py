@@ -151,6 +151,44 @@ def test_a_spec_without_a_race_is_tuned_too() -> None:
     assert found.tuned.flags()[0].startswith("optimizer.lr=")
 
 
+def test_a_lane_without_spaces_has_no_trials_and_races_as_written() -> None:
+    found = run("tune { budget = 2; SGD.optimizer.lr = [0.1, 0.2] }")
+    assert found.trials is not None
+    assert [*found.trials.lanes] == ["SGD,trial=1", "SGD,trial=2"]
+    assert figures(found)["Adam"] == figures(nnspec.run(text(""), offline=True))["Adam"]
+    alone = run("tune { budget = 2; race = false; SGD.optimizer.lr = [0.1, 0.2] }")
+    assert [*alone.lanes] == ["SGD,trial=1", "SGD,trial=2"]
+
+
+def test_what_a_lane_called_run_chose_is_not_set_in_others() -> None:
+    tune = "tune { budget = 2; run.optimizer.lr = [0.1, 0.2] }"
+    found = nnspec.run(text(tune, race="run { optimizer = SGD(lr=1) }; Adam(lr=0.5)"), offline=True)
+    assert "lr=0.5" in found["Adam"].optimizer
+    assert "lr=1)" not in found["run"].optimizer
+
+
+@pytest.mark.parametrize("studies", [1, 2])
+@pytest.mark.parametrize(
+    "values",
+    [
+        "[rate, 2 * rate]",
+        "[cosine(rate), cosine(rate * 2)]",
+        "[1 / 3, -(-0.2)]",
+        "[pi / 100, 0.01]",
+        "[cosine(0.1, # half\n warmup=1), cosine(0.2,\n\n warmup=1)]",
+    ],
+)
+def test_a_race_has_exactly_the_settings_of_the_trials_that_were_chosen(values: str, studies: int) -> None:
+    more = f"let rate = 0.1\ntune {{ budget = 4; studies = {studies}; rate = [1e-3, 3e-2]; optimizer.lr = {values} }}"
+    found = nnspec.run(text(more, race="SGD; Adam { optimizer = Adam(lr=1); rate = 0.7 }"), offline=True)
+    assert found.tuned is not None
+    assert found.trials is not None
+    chosen = [study.chosen for study in found.tuned.studies]
+    assert [found.trials[each.name].optimizer for each in chosen if each] == [
+        lane.optimizer for lane in found.lanes.values()
+    ]
+
+
 def test_only_the_trials_on_request() -> None:
     found = run(settings={"tune.race": False})
     assert len(found.lanes) == 8

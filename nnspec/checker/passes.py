@@ -160,6 +160,7 @@ class _Check:
         if declared.race is not None:
             # The base alone, for errors in settings that every lane overrides.
             self._run("", None, [], Point(), set(), complete=False)
+        searched = self._trials_only and self.search is not None and self.search.trials_of_any
         runs = []
         for lane, name in zip(lanes, names, strict=True):
             effective = settled.effective_flags if flags[name] else settled.effective
@@ -168,7 +169,8 @@ class _Check:
             before = self.findings.count
             raced = [self._run(name, lane, flags[name], point, effective) for point in found[name]]
             trials = self._trials(name, lane, flags[name], effective) if self.findings.count == before else []
-            runs += trials if self._trials_only and trials else raced
+            good = self.findings.count == before
+            runs += trials if searched and good else raced  # a lane without spaces is not searched: it has no trials
         self._check_unused(runs[0].evaluator)
         return settled, runs
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from nnspec.checker.binding import Given
 from nnspec.checker.declare import MAX_RUNS, Assignment, Tune
-from nnspec.checker.evaluator import Evaluator
+from nnspec.checker.evaluator import Evaluator, names_in
 from nnspec.checker.findings import Findings, Unknown
+from nnspec.checker.functions import CONSTANTS, FUNCTIONS
 from nnspec.checker.measured import why_unmeasured
 from nnspec.checker.program import Bound, Experiment, Origin, Swept, Trial, TuneSettings, Tuning
 from nnspec.checker.recovery import Recovery
@@ -21,6 +22,9 @@ from nnspec.engine.spaces import Choice, Space, UniformSpace
 from nnspec.syntax import tree
 
 __all__ = ["Search", "as_trial", "can_choose", "search_of", "split_flags"]
+
+_FIXED = frozenset((*FUNCTIONS, *CONSTANTS))
+"""Names that mean the same everywhere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +193,7 @@ def search_of(
     }
     if settings.chosen:
         return _chosen(settings, dimensions, mine, tune, findings)
-    if not _all_used(dimensions, mine, flags, findings):
+    if not _all_used(dimensions, mine, flags, findings) or not _all_reached(mine, evaluator):
         return None
     values = {name: each.given for name, each in own.items()}
     trials = [settings.search.trials([each.space for each in own], settings.budget) for own in mine.values() if own]
@@ -295,12 +299,16 @@ def _dimension(setting: Assignment, lane: str, chosen: bool, evaluator: Evaluato
 
 
 def _plain(expression: tree.Expression, evaluator: Evaluator) -> Any:
-    """Return an item of a list for the record: a number, true, false, none, or any other value as written."""
-    if isinstance(expression, (tree.Constant, tree.Unary, tree.Binary, tree.Group)):
+    """Return an item of a list for the record: a number, true, false, none, or any other value as written. What depends
+    on names has a value for each lane and trial, so it is as written too.
+    """
+    numbers = isinstance(expression, (tree.Constant, tree.Unary, tree.Binary, tree.Group))
+    if numbers and names_in(expression) <= _FIXED - evaluator.lets.keys():
         value = evaluator.value(expression)
         if value is None or isinstance(value, (bool, int, float)):
             return value
-    return text_of(expression)
+    written = expression.span.text
+    return written if "#" in written or '"' in written else text_of(expression)
 
 
 def _is_fixed(setting: Assignment, flags: Sequence[Assignment]) -> bool:
@@ -332,6 +340,17 @@ def _all_used(
             message = f"`{each.setting.text}` has no effect: every lane has its own space"
             findings.error("NN203", message, each.setting.span, help="remove it, or remove one of those")
     return good
+
+
+def _all_reached(mine: Mapping[str, Sequence[Dimension]], evaluator: Evaluator) -> bool:
+    """Whether what is chosen for each lane can be set in it alone, as by `--set`; report the first that cannot."""
+    for lane, own in mine.items():
+        if own and len(mine) > 1 and (lane == "tune" or lane in SETTINGS or lane in evaluator.lets):
+            setting = own[0].setting
+            message = f"`{setting.text}` cannot be set in lane `{lane}` alone: its name means something else"
+            evaluator.findings.error("NN203", message, setting.span, help="rename the lane")
+            return False
+    return True
 
 
 def as_trial(experiment: Experiment, trial: Trial) -> Experiment:

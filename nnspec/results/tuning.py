@@ -110,7 +110,7 @@ class Tuned:
         """Return the chosen settings as arguments of `--set`, with which the lanes race. Raises ValueError for a study
         that chose none."""
         several = len({study.number for study in self.studies}) > 1
-        alone = self.lanes == ("run",)
+        alone = not any(trial.name.startswith(f"{trial.lane},") for trial in self.trials)  # a spec without a race
         found = ["tune.chosen=true"] if several else []
         for lane in self.lanes:
             chosen = [study.chosen for study in self.of(lane)]
