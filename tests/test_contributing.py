@@ -74,7 +74,7 @@ def add(copy: Path, module: str, text: str) -> None:
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of nnspec with the two parts of CONTRIBUTING."""
     folder = tmp_path_factory.mktemp("copy")
-    for name in ("nnspec", "grammars", "tests", "docs"):
+    for name in ("nnspec", "grammars", "benchmarks", "tests", "docs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.png"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     examples = [

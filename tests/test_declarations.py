@@ -220,7 +220,7 @@ def test_data_sources_keep_paths_lists_and_numbers_in_their_own_types(tmp_path: 
 
 def test_every_data_source_declares_its_arguments() -> None:
     own = {name: source for name, source in PARTS["data source"].items() if source.__module__.startswith("nnspec.")}
-    assert len(own) == 16
+    assert len(own) == 19
     assert [name for name, source in own.items() if not source._declarative] == []
 
 
