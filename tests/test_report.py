@@ -517,7 +517,7 @@ def test_a_tuned_run_shows_its_search(tmp_path: Path) -> None:
         assert f"{study.chosen.settings['optimizer.lr']:.4g}" in page.text
         for trial in study.trials:
             assert trial.name in page.text.replace(" ", "")  # a browser may break names
-    assert "lanes differ in the number of settings" in page.text.lower()
+    assert "lanes tune different numbers of hyperparameters" in page.text.lower()
     # one mark for each trial and number: rates of both lanes, but not the list of eps
     assert page.text.count("val loss by lr") == 2
     assert "val loss by eps" not in page.text

@@ -57,28 +57,30 @@ def test_a_search_inside_its_spaces_raises_no_doubt() -> None:
 def test_a_lane_or_an_eps_that_is_not_tuned_is_remarked_on() -> None:
     found = remarks(search(study("Adam", INSIDE)), "SGD", "Adam")
     assert [each.split(";")[0] for each in found] == [
-        "SGD was not tuned: it races with its settings as written",
-        "Adam: `eps` was not tuned",
+        "SGD was not tuned",
+        "Adam: `eps` was not tuned, although it can decide a comparison: with a large eps, Adam approaches Momentum",
     ]
 
 
 def test_times_to_a_target_under_a_schedule_are_remarked_on() -> None:
     tuned = replace(search(study("SGD", INSIDE)), target=0.5)
     (found,) = remarks(tuned, "SGD(lr=cosine(0.1))")
-    assert found.startswith("SGD: times to the target depend on the length of its schedule, `cosine(0.1)`")
+    assert found.startswith("SGD: the time to the target depends on the length of the schedule, `cosine(0.1)`")
     assert remarks(tuned, "SGD(lr=constant(0.1, warmup=1))") == []
 
 
 @pytest.mark.parametrize(("rates", "end"), [((0.001, 0.01), "lower"), ((1.0, 0.5), "upper")])
 def test_a_best_setting_at_the_edge_of_its_space_is_remarked_on(rates: tuple[float, float], end: str) -> None:
     (found,) = remarks(search(study("SGD", {rates[0]: 0.1, rates[1]: 0.2})), "SGD")
-    assert found.startswith(f"SGD: the best `optimizer.lr` lies at the {end} end of loguniform(0.001, 1)")
+    assert found.startswith(
+        f"SGD: the best `optimizer.lr` is at the {end} end of its search space, loguniform(0.001, 1)"
+    )
 
 
 def test_an_optimizer_that_loses_to_its_special_case_is_not_tuned_well_enough() -> None:
     worse = {rate: figure + 0.1 for rate, figure in INSIDE.items()}
     (found,) = remarks(search(study("plain", INSIDE), study("heavy", worse)), "plain: SGD", "heavy: Momentum")
-    assert found.startswith("Momentum with momentum = 0 is SGD, but the best trial of heavy has val_loss 0.5")
+    assert found.startswith("Momentum includes SGD (momentum = 0), yet the best trial of heavy is worse: val_loss 0.5")
     assert remarks(search(study("plain", worse), study("heavy", INSIDE)), "plain: SGD", "heavy: Momentum") == []
 
 
@@ -95,7 +97,7 @@ def test_spaces_with_different_numbers_of_settings_are_remarked_on() -> None:
 
 def test_mostly_diverged_trials_are_remarked_on() -> None:
     found = remarks(search(study("SGD", {0.05: 0.4, 0.2: math.nan, 0.5: math.nan})), "SGD")
-    assert found == ["SGD: 2 of 3 trials diverged; a smaller space would use the budget better"]
+    assert found == ["SGD: 2 of 3 trials diverged; a narrower search space would waste fewer trials"]
 
 
 def test_the_best_of_fewer_trials_counts_diverged_ones() -> None:
@@ -124,8 +126,8 @@ def test_the_record_is_json_and_its_table_and_sentences_fit(capsys: Any) -> None
     assert [row.lane for row in tuning.rows(tuned, record)] == ["SGD", "Adam"]
     for width in (60, 80, 140):
         shown = plain_text(lambda console: print_search(tuned, record, console), width)
-        assert "settings chosen by val_loss from 4 to 10 trials per lane (halton)" in shown
-        assert "! lanes differ in their number of trials" in shown
+        assert "tuned by val_loss: best of 4 to 10 trials per lane (halton search)" in shown
+        assert "! lanes have different numbers of trials" in shown
         assert all(len(line) <= width for line in shown.splitlines() if "  " in line)
 
 
@@ -140,9 +142,9 @@ def test_what_a_search_says_of_its_studies() -> None:
         tuned = search(study("SGD", INSIDE))
         return [line for line, _ in tuning.sentences(tuned, summary | {"between_studies": pairs})][-1]
 
-    assert said().startswith("tests over the seeds compare the settings that this search found")
+    assert said().startswith("the t-tests over seeds compare the chosen settings, not the optimizers")
     how = "(Welch's t-test between 5 studies)"
     assert said(p_adjusted=0.012, shown=True) == f"SGD is lower than Adam in loss, -0.2 [-0.3, -0.1], p = 0.012 {how}"
     shown = said(p_adjusted=0.4, shown=False)
     assert shown == f"no difference shown between SGD and Adam in loss: -0.2 [-0.3, -0.1], p = 0.4 {how}"
-    assert "there is no variation between studies" in said(p_adjusted=None, shown=False)
+    assert "it does not vary between studies" in said(p_adjusted=None, shown=False)

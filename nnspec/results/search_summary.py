@@ -1,5 +1,5 @@
-"""What a search says: what fewer trials would have found, how far a setting may be off, how stable the ranking is, how
-long the lanes take to the target, and what speaks against its fairness."""
+"""The findings of a search: the best figure of fewer trials, the sensitivity to each hyperparameter, the stability of
+the ranking, the time to the target, and the weaknesses of the comparison."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ __all__ = ["ranges", "search_record"]
 _INCLUDED = {
     ("Momentum", "SGD"): "momentum = 0",
     ("Nesterov", "SGD"): "momentum = 0",
-    ("Adam", "RMSProp"): "a first beta of 0",
-    ("Adam", "Momentum"): "a large eps",
-    ("Adam", "SGD"): "a first beta of 0 and a large eps",
+    ("Adam", "RMSProp"): "beta1 = 0",
+    ("Adam", "Momentum"): "large eps",
+    ("Adam", "SGD"): "beta1 = 0, large eps",
     ("AdamW", "Adam"): "weight_decay = 0",
-    ("AdamW", "Momentum"): "a large eps",
-    ("AdamW", "SGD"): "a first beta of 0 and a large eps",
-    ("NAdam", "Nesterov"): "a large eps",
-    ("NAdam", "SGD"): "a first beta of 0 and a large eps",
+    ("AdamW", "Momentum"): "large eps",
+    ("AdamW", "SGD"): "beta1 = 0, large eps",
+    ("NAdam", "Nesterov"): "large eps",
+    ("NAdam", "SGD"): "beta1 = 0, large eps",
 }
-"""Optimizers that do what another one does with these settings, exactly or in the limit: Choi et al. 2019, On Empirical
-Comparisons of Optimizers for Deep Learning, arXiv 1910.05446."""
+"""Optimizers that include another one as a special case, with these settings, exactly or in the limit: Choi et al.
+2019, On Empirical Comparisons of Optimizers for Deep Learning, arXiv 1910.05446."""
 _MANY = 0.5
-"""The fraction of diverged trials above which a space is remarked on."""
+"""The fraction of diverged trials above which a search space is called too wide."""
 
 
 def search_record(tuned: Tuned, race: Sequence[Experiment], lanes: Mapping[str, LaneResult]) -> dict[str, Any]:
-    """Return what a search says, as JSON values, with the lanes of the race that follows it, if any."""
+    """Return the findings of a search as JSON values, with those of the race that follows it, if any."""
     return {
         "lanes": [_lane(lane, tuned) for lane in tuned.lanes],
         "stability": _stability(tuned, lanes),
@@ -94,7 +94,7 @@ def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stability(tuned: Tuned, lanes: Mapping[str, LaneResult]) -> dict[str, Any]:
-    """How often the best lane stays the best if its trials are drawn again, and over the seeds of the race."""
+    """How often the best lane remains the best when trials, or the seeds of the race, are resampled."""
     first = {lane: tuned.of(lane)[0] for lane in tuned.lanes}
     figures = {lane: [t.figure if t.counts else math.nan for t in study.trials] for lane, study in first.items()}
     finals = {
@@ -183,7 +183,7 @@ def _seconds(lane: LaneResult, experiment: Experiment) -> list[float]:
 
 
 def _remarks(tuned: Tuned, race: Sequence[Experiment]) -> Iterator[str]:
-    """Yield what speaks against the fairness of a search, in words."""
+    """Yield the weaknesses of a search, in words."""
     yield from _untuned(tuned, race)
     yield from _edges(tuned)
     yield from _special_cases(tuned, race)
@@ -192,21 +192,21 @@ def _remarks(tuned: Tuned, race: Sequence[Experiment]) -> Iterator[str]:
 
 
 def _untuned(tuned: Tuned, race: Sequence[Experiment]) -> Iterator[str]:
-    """Lanes that nothing is searched for, an eps that is not, and times under a schedule that is not at its end."""
+    """Lanes without a search space, an eps that was not tuned, and times to the target that a schedule determines."""
     for experiment in {each.lane: each for each in race}.values():
         lane, optimizer = experiment.lane, experiment.optimizer
         spaces = tuned.spaces.get(lane, {})
         if not spaces:
-            yield f"{lane} was not tuned: it races with its settings as written"
+            yield f"{lane} was not tuned; it races with the settings in the spec"
         elif _ends_as_momentum(optimizer.name) and "optimizer" not in spaces and "optimizer.eps" not in spaces:
-            near = f"with a large one {optimizer.name} approaches Momentum, so that it can decide a comparison"
-            yield f"{lane}: `eps` was not tuned; {near}"
+            near = f"with a large eps, {optimizer.name} approaches Momentum"
+            yield f"{lane}: `eps` was not tuned, although it can decide a comparison: {near}"
         schedule = optimizer.values().get("lr")
         constant = not isinstance(schedule, Schedule) or isinstance(schedule, ConstantSchedule)
         if tuned.target is not None and not constant:
             yield (
-                f"{lane}: times to the target depend on the length of its schedule, `{schedule}`; a shorter one "
-                "reaches the target earlier"
+                f"{lane}: the time to the target depends on the length of the schedule, `{schedule}`; a shorter one "
+                "may reach it earlier"
             )
 
 
@@ -222,8 +222,8 @@ def _edges(tuned: Tuned) -> Iterator[str]:
             if at:
                 where = "lower" if at == "low" else "upper"
                 yield (
-                    f"{lane}: the best `{setting}` lies at the {where} end of {space}; a wider space may have a better "
-                    "one"
+                    f"{lane}: the best `{setting}` is at the {where} end of its search space, {space}; a wider space "
+                    "may contain a better value"
                 )
 
 
@@ -239,25 +239,25 @@ def _special_cases(tuned: Tuned, race: Sequence[Experiment]) -> Iterator[str]:
         how = _INCLUDED.get((kinds[general], kinds[special]))
         if how is not None and sign * best[general] > sign * best[special]:
             yield (
-                f"{kinds[general]} with {how} is {kinds[special]}, but the best trial of {general} has {tuned.by} "
-                f"{best[general]:.4g}, and that of {special} {best[special]:.4g}: {general} is not tuned well enough, "
-                "or its spaces leave that out"
+                f"{kinds[general]} includes {kinds[special]} ({how}), yet the best trial of {general} is worse: "
+                f"{tuned.by} {best[general]:.4g}, against {best[special]:.4g} for {special}. {general} needs more "
+                "trials, or a search space that covers this case"
             )
 
 
 def _sizes(tuned: Tuned) -> Iterator[str]:
-    """Spaces with different numbers of settings: the same number of trials covers the smaller ones more densely."""
+    """Search spaces of different dimension: the same number of trials covers the larger ones more sparsely."""
     counts = {lane: len(own) for lane, own in tuned.spaces.items()}
     if len({*counts.values()}) > 1:
         words = ", ".join(f"{lane} {count}" for lane, count in counts.items())
         yield (
-            f"lanes differ in the number of settings that are searched for ({words}), so the same number of trials "
-            "covers their spaces unequally"
+            f"lanes tune different numbers of hyperparameters ({words}), so the same budget covers the larger search "
+            "spaces more sparsely"
         )
     trials = {lane: len(tuned.of(lane)[0].trials) for lane in tuned.lanes}
     if len({*trials.values()}) > 1:
         words = ", ".join(f"{lane} {count}" for lane, count in trials.items())
-        yield f"lanes differ in their number of trials, since some spaces have fewer settings: {words}"
+        yield f"lanes have different numbers of trials, because some search spaces are smaller than the budget: {words}"
 
 
 def _diverged(tuned: Tuned) -> Iterator[str]:
@@ -265,4 +265,4 @@ def _diverged(tuned: Tuned) -> Iterator[str]:
         trials = [trial for study in tuned.of(lane) for trial in study.trials]
         lost = sum(not trial.counts for trial in trials)
         if lost > _MANY * len(trials):
-            yield f"{lane}: {lost} of {len(trials)} trials diverged; a smaller space would use the budget better"
+            yield f"{lane}: {lost} of {len(trials)} trials diverged; a narrower search space would waste fewer trials"

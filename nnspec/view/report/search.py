@@ -1,4 +1,4 @@
-"""The search that a race comes from: the settings found, where the trials were, and what fewer would have found."""
+"""The search before a race: the tuned hyperparameters, the trials, and the result of a smaller budget."""
 
 from __future__ import annotations
 
@@ -24,29 +24,31 @@ _WIDE = 5.0
 
 
 def search(run: ReportRun) -> Iterator[Block]:
-    """Yield the search of a run; nothing for one without."""
+    """Yield the search of a run; nothing if it was not tuned."""
     record = run.summary.get("tuned")
     if record is None:
         return
     tuned, summary = Tuned.of_record(record), record["summary"]
-    rows = [(r.lane, r.setting, r.chosen, r.figure, r.off, r.diverged, r.space) for r in tuning.rows(tuned, summary)]
+    rows = [
+        (r.lane, r.setting, r.chosen, r.figure, r.tolerance, r.diverged, r.space) for r in tuning.rows(tuned, summary)
+    ]
     figure = tuned.by.replace("_", " ")
-    head = ["lane", "setting", "chosen", figure, "may be off by", "diverged", "space"]
+    head = ["lane", "hyperparameter", "chosen", f"best {figure}", "tolerance", "diverged", "search space"]
     yield Table(head, [_row(row, run) for row in rows], f"{tuning.title(tuned).capitalize()}.", 2)
     for line, kind in tuning.sentences(tuned, summary):
         yield Text(f"{line[0].upper()}{line[1:]}.", "no" if kind == "doubt" else "")
     slots = {lane: _slot(run, lane) for lane in tuned.lanes}
     if (fewer := _fewer(tuned, summary, slots)) is not None:
         yield Legend.of([*slots.items()])
-        yield SideBySide([Stack(f"Best {figure} of so many trials: the median, and a band that covers 80 %", [fewer])])
+        yield SideBySide([Stack(f"Best {figure} by number of trials: median and 80 % band", [fewer])])
     drawn = [
         _trials(tuned, summary, lane, setting, slots[lane]) for lane in tuned.lanes for setting in tuned.spaces[lane]
     ]
     found = [each for each in drawn if each is not None][:_MOST]
     if found:
         caption = (
-            "Each mark is a trial: ● the chosen one, ◇ others, □ at the top those that diverged. The shaded range is "
-            "good enough: the gap to the best possible figure is at most twice that of the best trial."
+            "Each mark is a trial: ● chosen, ◇ not chosen, □ (at the top) diverged. In the shaded range, the gap to "
+            "the ideal figure is at most twice that of the best trial."
         )
         yield Text(caption, "soft")
         yield SideBySide(found)
@@ -65,7 +67,7 @@ def _slot(run: ReportRun, lane: str) -> int | None:
 
 
 def _fewer(tuned: Tuned, summary: Mapping[str, Any], slots: Mapping[str, int | None]) -> Chart | None:
-    """Draw what fewer trials would have found."""
+    """Draw the best figure by number of trials."""
     lines = []
     for lane in summary["lanes"]:
         best = [each for each in lane["best_after"] if None not in (each["median"], each["low"], each["high"])]

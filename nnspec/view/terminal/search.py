@@ -1,4 +1,4 @@
-"""A search in the terminal: the settings that were found, and what the search says about them."""
+"""A search on the terminal: the tuned hyperparameters, and how far to trust them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["print_search"]
 
 
 def print_search(tuned: Tuned, summary: Mapping[str, Any], console: Console) -> None:
-    """Print the settings that a search has found, and what speaks for and against them."""
+    """Print the tuned hyperparameters, the findings of the search, and its weaknesses."""
     rows = tuning.rows(tuned, summary)
     say(console, tuning.title(tuned), style="dim")
     columns = [
         Column("lane", [row.lane for row in rows], 0),
-        Column("setting", [row.setting for row in rows], 0),
+        Column("hyperparameter", [row.setting for row in rows], 0),
         Column("chosen", [row.chosen for row in rows], 0, right=True),
-        Column(tuned.by.replace("_", " "), [row.figure for row in rows], 1, right=True),
-        Column("may be off by", [row.off for row in rows], 2, right=True),
+        Column(f"best {tuned.by.replace('_', ' ')}", [row.figure for row in rows], 1, right=True),
+        Column("tolerance", [row.tolerance for row in rows], 2, right=True),
         Column("diverged", [row.diverged for row in rows], 3, right=True),
-        Column("space", [row.space for row in rows], 4),
+        Column("search space", [row.space for row in rows], 4),
     ]
     console.print(table(columns, console.width))
     console.print()

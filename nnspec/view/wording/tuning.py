@@ -1,4 +1,4 @@
-"""A search in words: the table of chosen settings, and what the search says about them."""
+"""A search in words: the table of tuned hyperparameters, and the findings in sentences."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class Row:
     chosen: str
     figure: str
     diverged: str
-    off: str
-    """How far it may be off: `× 3.1`, `± 0.05`."""
+    tolerance: str
+    """How far the value may be off from the middle of the range of good values, to either side: `×/÷ 3.1`, `± 0.05`."""
 
 
 def title(tuned: Tuned) -> str:
-    """Say how the settings were found."""
+    """Say how settings were chosen: `tuned by val_loss: best of 20 trials per lane (halton search)`."""
     studies = len({study.number for study in tuned.studies})
     several = f" in each of {studies} studies" if studies > 1 else ""
     counts = {len(study.trials) for study in tuned.studies}
     trials = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     many = f"{trials} trial{'s' if trials != '1' else ''}"
-    return f"settings chosen by {tuned.by} from {many} per lane{several} ({tuned.search})"
+    return f"tuned by {tuned.by}: best of {many} per lane{several} ({tuned.search} search)"
 
 
 def rows(tuned: Tuned, summary: Mapping[str, Any]) -> list[Row]:
@@ -53,7 +53,7 @@ def rows(tuned: Tuned, summary: Mapping[str, Any]) -> list[Row]:
                     chosen=", ".join("–" if value is None else value_in_words(value) for value in chosen),
                     figure="" if number else ", ".join(numbers.figure(tuned.by, figure) for figure in reached),
                     diverged="" if number else f"{lane['diverged']} of {lane['trials']}" if lane["diverged"] else "–",
-                    off=_off(lane["ranges"].get(setting)),
+                    tolerance=_tolerance(lane["ranges"].get(setting)),
                 )
             )
     return found
@@ -66,41 +66,44 @@ def value_in_words(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _off(found: Mapping[str, Any] | None) -> str:
+def _tolerance(found: Mapping[str, Any] | None) -> str:
     if found is None or found["reason"]:
         return "–"
     least = "at least " if found["open_low"] or found["open_high"] else ""
     if found["factor"] is not None:
-        return f"{least}× {numbers.two_digits(found['factor'])}"
+        return f"{least}×/÷ {numbers.two_digits(found['factor'])}"
     return f"{least}± {numbers.two_digits(found['margin'])}"
 
 
 def sentences(tuned: Tuned, summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what a search says, each with its kind: `fact` or `doubt`."""
+    """Yield the findings of a search as sentences, each with its kind: `fact` or `doubt`."""
     yield from ((line, "fact") for line in _fewer(tuned, summary["lanes"]))
     yield from ((line, "fact") for line in _times(tuned, summary.get("times", {})))
     stability = summary["stability"]
     if found := stability.get("seeds"):
         yield (
-            f"over the seeds of the race, {found['winner']} has the best mean {tuned.by} in {found['share']:.0%} of "
-            "resamples",
+            f"{found['winner']} has the best mean {tuned.by} in {_percent(found['share'])} of bootstrap resamples of "
+            "the race's seeds",
             "fact",
         )
     if found := stability.get("trials"):
         yield (
-            f"if the trials were drawn again, {found['winner']} would have the best one in {found['share']:.0%} of "
-            "resamples",
+            f"{found['winner']} has the best trial in {_percent(found['share'])} of bootstrap resamples of the trials",
             "fact",
         )
     between = summary.get("between_studies", ())
     yield from ((_difference(pair), "fact") for pair in between)
     if stability.get("seeds") and not between:
         yield (
-            "tests over the seeds compare the settings that this search found, not what another search would find; "
-            "`studies = 5` repeats the search and tests between the studies",
+            "the t-tests over seeds compare the chosen settings, not the optimizers: another search may choose others. "
+            "To compare the optimizers, repeat the search with `tune.studies = 5`",
             "fact",
         )
     yield from ((str(remark), "doubt") for remark in summary["remarks"])
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _difference(pair: Mapping[str, Any]) -> str:
@@ -108,9 +111,7 @@ def _difference(pair: Mapping[str, Any]) -> str:
     one, other = pair["lanes"]
     how = f"Welch's t-test between {pair['n']} studies"
     if pair["p_adjusted"] is None:
-        return (
-            f"{one} and {other} cannot be compared in {pair['figure']}: there is no variation between studies ({how})"
-        )
+        return f"{one} and {other} cannot be compared by {pair['figure']}: it does not vary between studies ({how})"
     p = "p < 0.0001" if pair["p_adjusted"] < 1e-4 else f"p = {pair['p_adjusted']:.2g}"
     size = f"{pair['difference']:.3g} [{pair['low']:.3g}, {pair['high']:.3g}]"
     if not pair["shown"]:
@@ -120,7 +121,7 @@ def _difference(pair: Mapping[str, Any]) -> str:
 
 
 def _fewer(tuned: Tuned, lanes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Say what a quarter of the trials would have found."""
+    """Say how good the best of a quarter of the trials would have been."""
     counts = {len(lane["best_after"]) for lane in lanes}
     if len(counts) != 1 or (few := max(counts) // 4) < 2:
         return
@@ -128,22 +129,22 @@ def _fewer(tuned: Tuned, lanes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for lane in lanes:
         best = lane["best_after"][few - 1]
         if best["median"] is not None:
-            found.append(f"{lane['lane']} {numbers.figure(tuned.by, best['median'])}")
+            found.append(f"{numbers.figure(tuned.by, best['median'])} for {lane['lane']}")
     if found:
-        yield f"with {few} trials per lane, the median of the best {tuned.by} would be: {', '.join(found)}"
+        yield f"with only {few} trials per lane, the median best {tuned.by} would be {', '.join(found)}"
 
 
 def _times(tuned: Tuned, times: Mapping[str, Any]) -> Iterator[str]:
     for lane, found in times.items():
         steps, seconds, gradients = found["steps"], found["seconds"], found["gradients"]
-        reached = f"{steps['reached']} of {steps['of']}" if steps["of"] > 1 else ""
+        reached = f"{steps['reached']} of {steps['of']} seeds" if steps["of"] > 1 else ""
         goal = f"{tuned.by} {tuned.target:g}"
         if steps["median"] is None:
-            yield f"{lane} did not reach {goal}" + (f" in half of its trainings ({reached})" if reached else "")
+            few = f" with only {reached}, too few for a median time"
+            yield f"{lane} reached {goal}{few}" if steps["reached"] else f"{lane} did not reach {goal}"
             continue
-        median = "a median of " if steps["of"] > 1 else ""
         more = f", {gradients['median']:,.0f} gradients" if gradients["median"] != steps["median"] else ""
         yield (
-            f"{lane} reached {goal} after {median}{steps['median']:,.0f} steps{more}, "
-            f"{numbers.seconds(seconds['median'])}" + (f" ({reached} reached it)" if reached else "")
+            f"{lane} reached {goal} after {steps['median']:,.0f} steps{more}, {numbers.seconds(seconds['median'])}"
+            + (f" (median; reached with {reached})" if reached else "")
         )
