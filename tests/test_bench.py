@@ -237,6 +237,33 @@ def test_a_budget_of_time_leaves_trials_out_before_problems(specs: Path, tmp_pat
     assert result.asked == 40
     assert {each.name: each.status for each in result.problems} == {"easy": "done", "hard_1_": "omitted"}
     assert f"{result.trials} trials of each contestant instead of 40" in (tmp_path / "out/report.html").read_text()
+    ended: list[tuple[str, bool]] = []
+    with chdir(specs):
+        rest = bench_into(
+            plan,
+            tmp_path / "out",
+            OFFLINE,
+            Silent(),
+            replace(TOGETHER, resume=True),
+            ends=lambda problem, before: ended.append((problem.name, before)),
+        )
+    assert ended == [("easy", True), ("hard_1_", False)]
+    assert (rest.trials, rest.asked, rest["easy"]) == (result.trials, 40, result["easy"])
+    assert all(entry.trials == result.trials for entry in rest["hard_1_"].entries)
+
+
+@pytest.mark.parametrize("other", [["--set", "tune.budget=3"], ["--set", "seed=9"], ["contestants"]])
+def test_another_bench_is_not_resumed(specs: Path, done: BenchResult, tmp_path: Path, other: list[str]) -> None:
+    shutil.copytree(specs, tmp_path / "all")
+    before = (tmp_path / "all/out/bench.json").read_text()
+    if other == ["contestants"]:
+        (tmp_path / "all/contestants.nn").write_text(CONTESTANTS.replace("race { SGD; Adam }", "race { Adam; SGD }"))
+        other = []
+    with chdir(tmp_path / "all"):
+        result = command("bench", "problems", "contestants.nn", "--out", "out", "--resume", *other)
+        assert result.returncode == 2
+        assert "choose another folder with --out" in result.stderr
+        assert Path("out/bench.json").read_text() == before
 
 
 def test_verify_repeats_every_run_and_every_result(specs: Path, done: BenchResult, tmp_path: Path) -> None:

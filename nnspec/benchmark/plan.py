@@ -219,9 +219,12 @@ def fit(plan: Plan, seconds: float, before: BenchResult | None = None) -> Fit:
     """Return the part of a plan that is estimated to fit in `seconds`: as many problems as possible with at least five
     trials of each contestant, and then as many trials as fit. The slowest problems are omitted first.
 
-    A bench that is resumed, `before`, keeps its number of trials; what it has done takes no time, and the estimates for
-    the rest are corrected by the times that this took. Raises BenchError if not even one problem fits.
+    A bench that is resumed, `before`, keeps the number of trials that it was reduced to; what it has done takes no
+    time, and the estimates for the rest are corrected by the times that this took. Raises BenchError if not even one
+    problem fits.
     """
+    if before is not None and (before.asked, before.set[: len(plan.set)]) != (plan.asked, plan.set):
+        before = None  # other settings: nothing of it is reused as it is
     done = {each.name: each.took for each in before.done} if before is not None else {}
     known = [(each.seconds(before.trials), done[each.name]) for each in plan.problems if before and each.name in done]
     factor = sum(took for _, took in known) / sum(estimate for estimate, _ in known) if known else 1.0
@@ -232,7 +235,7 @@ def fit(plan: Plan, seconds: float, before: BenchResult | None = None) -> Fit:
     def total(problems: Sequence[Planned], trials: int) -> float:
         return sum(expected(each, trials) for each in problems)
 
-    most = min(plan.asked, before.trials) if before is not None else plan.asked
+    most = before.trials if before is not None else plan.asked
     fewest = most if before is not None else min(most, _FEWEST_TRIALS)
     chosen = sorted(plan.problems, key=lambda each: expected(each, fewest))
     while chosen and total(chosen, fewest) > seconds:

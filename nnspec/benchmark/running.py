@@ -154,10 +154,17 @@ def run_bench(
     """
     plan = fitted.plan
     before = {each.name: each for each in open_bench(out).problems} if options.resume and is_bench(out) else {}
+    for each in plan.problems:
+        known = before.get(each.name)
+        if known is not None and known.status == "done" and known.identity != identity_of(each.compiled):
+            raise BenchError(
+                f"{out / each.name} was run with another spec or other settings than those given now, so the bench in "
+                f"{out} cannot be resumed; choose another folder with --out"
+            )
     found = {
         each.name: before[each.name]
         for each in plan.problems
-        if each.name in before and _is_done(before[each.name], each, out / each.name)
+        if each.name in before and _is_done(before[each.name], out / each.name)
     }
     waiting = [_not_run(each, "it had not begun when the bench ended") for each in plan.problems]
     omitted = [_not_run(each, "it did not fit in the budget of time") for each in plan.omitted]
@@ -209,9 +216,9 @@ def _blank(planned: Planned) -> Problem:
     )
 
 
-def _is_done(known: Problem, planned: Planned, folder: Path) -> bool:
-    """Whether a problem was trained to the end by the same spec, and its records are there as they were written."""
-    if known.status != "done" or known.identity != identity_of(planned.compiled):
+def _is_done(known: Problem, folder: Path) -> bool:
+    """Whether a problem was trained to the end, and its records are there as they were written."""
+    if known.status != "done":
         return False
     try:
         return digests_of(folder) == known.digests
