@@ -15,6 +15,7 @@ from nnspec.engine.searches import HalvingSearch
 from nnspec.engine.spaces import Choice, UniformSpace
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
+from nnspec.results.search_summary import search_record
 
 HALVING = "halving(factor=2, rungs=3)"
 TRIALS, KEPT = 7, [(2, 3), (4, 1)]
@@ -90,6 +91,14 @@ def test_only_a_trial_that_was_trained_to_the_end_is_chosen(halved: RunResult) -
         assert study.chosen is not None
         assert study.chosen.epochs == 8
         assert sum(trial.epochs for trial in study.trials) <= 3 * 8
+
+
+def test_dropped_trials_are_no_diverged_ones_and_say_nothing_of_other_budgets(halved: RunResult) -> None:
+    assert halved.tuned is not None
+    record = search_record(halved.tuned, (), {})
+    assert [(lane["trials"], lane["diverged"], lane["best_after"]) for lane in record["lanes"]] == [(TRIALS, 0, [])] * 2
+    assert "trials" not in record["stability"]
+    assert not [remark for remark in record["remarks"] if "diverged" in remark]
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def entries_of(saved: SavedRun, by: str, target: float, lower_is_better: bool) -
             yield Entry(
                 name,
                 len(trials),
-                sum(not trial.counts and trial.status != "dropped" for trial in trials),
+                sum(not trial.counts and not trial.dropped for trial in trials),
                 tuple(
                     tuple(Setting(word, in_spec_syntax(value)) for word, value in study.chosen.settings.items())
                     for study in studies

@@ -54,10 +54,10 @@ def search_record(tuned: Tuned, race: Sequence[Experiment], lanes: Mapping[str, 
 
 def ranges(study: Study, tuned: Tuned) -> dict[str, Sensitivity]:
     """Return the range of each number of a lane in which its figure is good enough; see `sensitivity`."""
-    figures = [trial.figure if trial.counts else math.nan for trial in study.trials]
+    figures = [trial.figure if trial.counts else math.nan for trial in study.undropped]
     found = {}
     for setting, space in tuned.spaces[study.lane].items():
-        values = [trial.settings[setting] for trial in study.trials]
+        values = [trial.settings[setting] for trial in study.undropped]
         if space.scale != "values" and all(isinstance(value, (int, float)) for value in values):
             found[setting] = sensitivity(values, figures, tuned.lower_is_better, log=space.scale == "log")
     return found
@@ -66,14 +66,16 @@ def ranges(study: Study, tuned: Tuned) -> dict[str, Sensitivity]:
 def _lane(lane: str, tuned: Tuned) -> dict[str, Any]:
     studies = tuned.of(lane)
     trials = [trial for study in studies for trial in study.trials]
-    figures = [trial.figure if trial.counts else math.nan for trial in studies[0].trials]
+    figures = _figures(studies[0])
     return {
         "lane": lane,
         "trials": len(trials),
-        "diverged": sum(not trial.counts for trial in trials),
+        "diverged": sum(not trial.counts and not trial.dropped for trial in trials),
         "chosen": [None if study.chosen is None else dict(study.chosen.settings) for study in studies],
         "figures": [None if study.chosen is None else finite(study.chosen.figure) for study in studies],
-        "best_after": [_finite(asdict(best)) for best in expected_best(figures, tuned.lower_is_better)],
+        "best_after": [_finite(asdict(best)) for best in expected_best(figures, tuned.lower_is_better)]
+        if figures
+        else [],
         "ranges": {
             setting: {
                 "low": finite(found.low),
@@ -89,6 +91,13 @@ def _lane(lane: str, tuned: Tuned) -> dict[str, Any]:
     }
 
 
+def _figures(study: Study) -> list[float]:
+    """Return the figures of all trials, as if they were drawn at random; [] if some were dropped, which have none."""
+    if len(study.undropped) < len(study.trials):
+        return []
+    return [trial.figure if trial.counts else math.nan for trial in study.trials]
+
+
 def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: finite(value) if isinstance(value, float) else value for name, value in values.items()}
 
@@ -96,14 +105,14 @@ def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
 def _stability(tuned: Tuned, lanes: Mapping[str, LaneResult]) -> dict[str, Any]:
     """How often the best lane remains the best when trials, or the seeds of the race, are resampled."""
     first = {lane: tuned.of(lane)[0] for lane in tuned.lanes}
-    figures = {lane: [t.figure if t.counts else math.nan for t in study.trials] for lane, study in first.items()}
+    figures = {lane: _figures(study) for lane, study in first.items()}
     finals = {
         lane: {one.seed: one.final(tuned.by) if one.status == "done" else math.nan for one in result.repeats}
         for lane, result in lanes.items()
         if tuned.by in result.figures
     }
     found = {
-        "trials": over_trials(figures, tuned.lower_is_better),
+        "trials": over_trials(figures, tuned.lower_is_better) if all(figures.values()) else None,
         "seeds": over_seeds(finals, tuned.lower_is_better) if finals else None,
     }
     return {name: _stable(each) for name, each in found.items() if each is not None}
@@ -263,6 +272,6 @@ def _sizes(tuned: Tuned) -> Iterator[str]:
 def _diverged(tuned: Tuned) -> Iterator[str]:
     for lane in tuned.lanes:
         trials = [trial for study in tuned.of(lane) for trial in study.trials]
-        lost = sum(not trial.counts for trial in trials)
+        lost = sum(not trial.counts and not trial.dropped for trial in trials)
         if lost > _MANY * len(trials):
             yield f"{lane}: {lost} of {len(trials)} trials diverged; a narrower search space would waste fewer trials"

@@ -56,6 +56,11 @@ class TrialResult:
         """Whether it can win: it neither diverged nor failed, and its figure is a number."""
         return self.status == "done" and math.isfinite(self.figure)
 
+    @property
+    def dropped(self) -> bool:
+        """Whether it was not trained to the end because others were better."""
+        return self.status == "dropped"
+
 
 @dataclass(frozen=True)
 class Study:
@@ -66,6 +71,11 @@ class Study:
     trials: tuple[TrialResult, ...]
     chosen: TrialResult | None
     """The trial whose settings race: the best one, and of equal ones the first. None if none of them counts."""
+
+    @property
+    def undropped(self) -> tuple[TrialResult, ...]:
+        """The trials that were not dropped, whose figures can be compared: those at the end of their trainings."""
+        return tuple(trial for trial in self.trials if not trial.dropped)
 
 
 @dataclass(frozen=True)

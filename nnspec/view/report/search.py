@@ -83,7 +83,7 @@ def _fewer(tuned: Tuned, summary: Mapping[str, Any], slots: Mapping[str, int | N
 def _trials(tuned: Tuned, summary: Mapping[str, Any], lane: str, setting: str, slot: int | None) -> Stack | None:
     """Draw the trials of a lane over the values of one setting; None if these are not numbers."""
     space, study = tuned.spaces[lane][setting], tuned.of(lane)[0]
-    trials = [trial for trial in study.trials if isinstance(trial.settings[setting], (int, float))]
+    trials = [trial for trial in study.undropped if isinstance(trial.settings[setting], (int, float))]
     good = [trial.figure for trial in trials if trial.counts]
     if space.scale == "values" or not good:
         return None
