@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 from findings import base, find
-from tiny_spec import spec
+from rich.console import Console
+from tiny_spec import compiled, spec
+from tiny_spec import run as train
 
 import nnspec
 from nnspec.api import Spec
@@ -16,6 +19,9 @@ from nnspec.engine.spaces import Choice, UniformSpace
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
 from nnspec.results.search_summary import search_record
+from nnspec.view.terminal.quiet import QuietProgress
+from nnspec.view.terminal.race import LiveProgress, PlainProgress
+from nnspec.view.wording import numbers
 
 HALVING = "halving(factor=2, rungs=3)"
 TRIALS, KEPT = 7, [(2, 3), (4, 1)]
@@ -187,3 +193,45 @@ def test_trainings_that_are_too_short_are_an_error() -> None:
     more = "train.validation = 0.2\ntrain.epochs = {}\ntune {{ search = halving; optimizer.lr = loguniform(0.1, 1) }}\n"
     assert ("NN302", "halving") in find(base(more=more.format(8)))
     assert not find(base(more=more.format(9)))
+
+
+# Progress
+
+
+def shown(view: type[QuietProgress], spec: str) -> tuple[str, QuietProgress, RunResult]:
+    progress = view(
+        Console(file=io.StringIO(), width=100, force_terminal=view is LiveProgress, highlight=False), compiled(spec)
+    )
+    result = train(spec, observer=progress)
+    progress.close()
+    return progress.console.file.getvalue(), progress, result  # type: ignore[attr-defined]
+
+
+def test_a_search_in_a_pipe_has_few_lines_and_one_for_each_lane(halved: RunResult) -> None:
+    said, progress, _ = shown(PlainProgress, text(PLAIN).text)
+    assert "epoch" not in said
+    lines = said.splitlines()
+    assert len(lines) < 12
+    assert lines[0].startswith("search: 1")
+    best = numbers.figure("val_loss", min(t.figure for t in halved.tuned.of("SGD")[0].trials if t.counts))  # type: ignore[union-attr]
+    assert f"SGD: {TRIALS} trials done, 6 of them ended early, best val loss {best}" in lines
+    assert progress.trials is not None
+    assert (progress.trials.ended, progress.trials.percent) == (2 * TRIALS, 100)
+
+
+def test_a_live_table_of_a_search_has_a_line_for_each_lane() -> None:
+    said, progress, _ = shown(LiveProgress, text(PLAIN, "halton").text)
+    assert "searching for settings: 0 of 6 trials done, 0 % of the epochs" in said
+    assert "trial=" not in said
+    assert progress.trials is not None
+    assert [(each.ended, each.running, each.dropped) for each in progress.trials.lanes.values()] == [(3, 0, 0)] * 2
+
+
+def test_trials_that_diverge_or_are_cross_validated_count_once() -> None:
+    train = "epochs = 3; batch = 16; validation = folds(3)"
+    spec = text({"race": "SGD; Adam", "train": train}, "halton").text.replace("loguniform(1e-2, 10)", "[1e30, 0.1]")
+    said, progress, _ = shown(PlainProgress, spec)
+    (line,) = (line for line in said.splitlines() if line.startswith("SGD: 2"))
+    assert line.startswith("SGD: 2 trials done, 1 diverged or failed, best val loss ")
+    assert progress.trials is not None
+    assert progress.trials.percent == 100

@@ -12,7 +12,10 @@ from nnspec.checker.program import Experiment, Program, Tuning
 from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.results.lane import LaneResult
 
-__all__ = ["Rungs"]
+__all__ = ["DROPPED", "Rungs"]
+
+DROPPED = "others were better"
+"""Why a trial was not trained to the end."""
 
 
 class Rungs:

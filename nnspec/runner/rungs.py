@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nnspec.results.lane import LaneResult
-from nnspec.results.rungs import Rungs
+from nnspec.results.rungs import DROPPED, Rungs
 from nnspec.runner.resuming import restored
 from nnspec.training.checkpoint import Keeper
 from nnspec.training.groups import Training
@@ -93,7 +93,7 @@ class _Climb:
             found.setdefault(name, []).append(one)
         names = self._rungs.ahead(found, rung)
         dropped = [self._results[_key(each)] for each in left if each.experiment.name not in names]
-        self._take([replace(one, stopped=f"after {one.when(len(one.records))}: others were better") for one in dropped])
+        self._take([replace(one, stopped=f"after {one.when(len(one.records))}: {DROPPED}") for one in dropped])
         return [each for each in left if each.experiment.name in names]
 
 

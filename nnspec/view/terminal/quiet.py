@@ -13,6 +13,7 @@ from nnspec.results.data_use import DataUse
 from nnspec.results.lane import LaneResult
 from nnspec.training.observer import Silent
 from nnspec.view.terminal.screen import say
+from nnspec.view.terminal.trials import Trials
 from nnspec.view.wording import phrases
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class QuietProgress(Silent):
         self.compiled = compiled
         self.order = [lane.name for lane in compiled.program.lanes]
         self.lanes: list[LaneResult] = []
+        self.trials = Trials.of(compiled.program)
 
     def data_ready(self, data: Sequence[DataUse]) -> None:
         """Say which data replaces which."""
@@ -61,10 +63,16 @@ class QuietProgress(Silent):
 
     def lane_begins(self, lane: LaneResult) -> None:
         """Keep the lane, or its repeat."""
+        if self.trials is not None:
+            self.trials.begins(lane)
+            return
         self.lanes.append(lane)
 
     def lane_ends(self, lane: LaneResult) -> None:
         """Replace the repeats of the lane by the lane."""
+        if self.trials is not None:
+            self.trials.ends(lane)
+            return
         self.lanes = [*(other for other in self.lanes if other.name != lane.name), lane]
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from nnspec.view.terminal.profile import profiles
 from nnspec.view.terminal.quiet import QuietProgress
 from nnspec.view.terminal.samples import written
 from nnspec.view.terminal.screen import Column, say, table, wraps
+from nnspec.view.terminal.trials import Trials
 from nnspec.view.wording import numbers, phrases
 from nnspec.view.wording.fairness import shared_in_words
 from nnspec.view.wording.folds import fold_tables
@@ -41,16 +43,23 @@ __all__ = [
 ]
 
 _SHORT = {"accuracy": "acc"}
+_SECONDS = 0.08  # between two drawings of the live table
+_SHARE = 10  # per cent of a search after which a pipe gets another line
 _IN_FULL = 6  # lanes, the best ones, whose tables and texts are printed; summary.json has those of all
 _MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "yellow")}
 
 
 class PlainProgress(QuietProgress):
-    """A plain line per epoch and lane, for pipes and logs."""
+    """A plain line per epoch and lane, for pipes and logs; of a search, one for each tenth of it and each lane."""
 
     def __init__(self, console: Console, compiled: Compiled) -> None:
         super().__init__(console, compiled)
         self._fetching = ""
+
+    def run_begins(self, compiled: Compiled) -> None:
+        """Follow the lanes of another run."""
+        super().run_begins(compiled)
+        self._percent = 0
 
     def fetching(self, name: str, done: int, total: int | None) -> None:
         """Print a line per file."""
@@ -69,6 +78,10 @@ class PlainProgress(QuietProgress):
 
     def epoch_done(self, lane: LaneResult) -> None:
         """A line with the epoch's figures."""
+        if self.trials is not None:
+            self.trials.epoch_done(lane)
+            self._share(self.trials)
+            return
         figures = [f"{name.replace('_', ' ')} {_figure(name, lane.final(name))}" for name in lane.figures]
         figures += [f"lr {lane.rates[-1]:.3g}"] if lane.rates else []
         _line(self.console, f"{lane.label}: {lane.unit} {_progress(lane)}, {', '.join(figures)}")
@@ -76,10 +89,23 @@ class PlainProgress(QuietProgress):
     def lane_ends(self, lane: LaneResult) -> None:
         """Print a line if a lane stopped early or did not finish."""
         super().lane_ends(lane)
+        if self.trials is not None:
+            own = self.trials.lanes[self.trials.lane_of(lane)]
+            if own.ended == own.count:
+                _line(self.console, own.in_words)
+            if lane.status != "failed":
+                return
         if lane.stopped:
             _line(self.console, f"{lane.name}: stopped {lane.stopped}")
         if lane.status != "done":
             _line(self.console, f"{lane.name}: {lane.status}: {lane.message}")
+
+    def _share(self, trials: Trials) -> None:
+        """Print a line for each tenth of a search; the last one is that of its lanes."""
+        if self._percent + _SHARE <= trials.percent < 100 - _SHARE // 2:
+            self._percent = trials.percent // _SHARE * _SHARE
+            best = f"; {trials.best_in_words}" if trials.best_in_words else ""
+            _line(self.console, f"search: {trials.percent} %, {trials.ended} of {trials.count} trials done{best}")
 
 
 class LineProgress(QuietProgress):
@@ -103,7 +129,12 @@ class LineProgress(QuietProgress):
         self._line.show(phrases.compiling(kernels))
 
     def epoch_done(self, lane: LaneResult) -> None:
-        """Say how far the lane is."""
+        """Say how far the lane is, or the search."""
+        if self.trials is not None:
+            self.trials.epoch_done(lane)
+            best = f", {self.trials.best_in_words}" if self.trials.best_in_words else ""
+            self._line.show(f"search: {self.trials.ended} of {self.trials.count} trials done{best}")
+            return
         self._line.show(f"{lane.label}: {lane.unit} {_progress(lane)}, loss {numbers.loss(lane.final('loss'))}")
 
     def close(self) -> None:
@@ -116,6 +147,7 @@ class LiveProgress(QuietProgress):
 
     def __init__(self, console: Console, compiled: Compiled) -> None:
         self._live: Live | None = None
+        self._drawn = -1.0
         super().__init__(console, compiled)
 
     def fetching(self, name: str, done: int, total: int | None) -> None:
@@ -140,17 +172,30 @@ class LiveProgress(QuietProgress):
     def lane_begins(self, lane: LaneResult) -> None:
         """Add the lane to the table."""
         super().lane_begins(lane)
-        self._show("")
+        self._redraw()
 
     def epoch_done(self, lane: LaneResult) -> None:
         """Redraw the table."""
-        self._show("")
+        if self.trials is not None:
+            self.trials.epoch_done(lane)
+        self._redraw()
+
+    def lane_ends(self, lane: LaneResult) -> None:
+        """Replace the repeats of the lane by the lane; count it if it is a trial."""
+        super().lane_ends(lane)
+        if self.trials is not None:
+            self._redraw()
 
     def close(self) -> None:
         """Remove the table from the screen."""
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+    def _redraw(self) -> None:
+        """Draw the table again, if the last time is not just now."""
+        if time.monotonic() - self._drawn >= _SECONDS:
+            self._show("")
 
     def _show(self, doing: str) -> None:
         from rich.console import Group
@@ -163,9 +208,12 @@ class LiveProgress(QuietProgress):
         program = self.compiled.program
         body = [Text.assemble((program.title, "bold"), (f"   {program.path}", "dim"), no_wrap=True)]
         body += [Text(doing)] if doing else []
-        if self.lanes:
+        if self.trials is not None:
+            body += [Text(_searched(self.trials)), _trials(self.trials, self.console)]  # type: ignore[list-item]
+        elif self.lanes:
             body.append(_lanes(self.lanes, self.order, self.console))  # type: ignore[arg-type]
         self._live.update(Group(*body))
+        self._drawn = time.monotonic()
 
 
 def progress_for(console: Console, compiled: Compiled, *, quiet: bool = False) -> QuietProgress:
@@ -341,6 +389,24 @@ def _lanes(
     if target is not None:
         columns.append(Column(f"to loss {target:g}", [_to(lane, target) for lane in lanes], 3, right=True))
     columns.append(Column("time", [numbers.seconds(lane.seconds) for lane in lanes], 4, right=True))
+    return table(columns, console.width)
+
+
+def _searched(trials: Trials) -> str:
+    return f"searching for settings: {trials.ended} of {trials.count} trials done, {trials.percent} % of the epochs"
+
+
+def _trials(trials: Trials, console: Console) -> Table:
+    """The table of a search: a row for each lane."""
+    lanes = trials.lanes.values()
+    columns = [
+        Column("lane", [each.lane for each in lanes], 0),
+        Column("done", [f"{each.ended}/{each.count}" for each in lanes], 0, right=True),
+        Column("training", [str(each.running or "–") for each in lanes], 2, right=True),
+        Column("ended early", [str(each.dropped or "") for each in lanes], 4, right=True),
+        Column("diverged", [str(each.lost or "") for each in lanes], 3, right=True),
+        Column(f"best {trials.by.replace('_', ' ')} so far", [each.best or "–" for each in lanes], 1, right=True),
+    ]
     return table(columns, console.width)
 
 
