@@ -211,7 +211,7 @@ def factors(repeats: int) -> Table:
                         _factor(random, repeats, trials, others, noise),
                     )
                 )
-    return Table(("median", "10 %", "90 %", "not told"), tuple(rows))
+    return Table(("median", "10 %", "90 %", "no estimate"), tuple(rows))
 
 
 def _factor(random: Random, repeats: int, trials: int, others: int, noise: float) -> tuple[float, ...]:
