@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import chdir
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from nnspec.results.bench import MEASURES, BenchRun, Entry, Problem
 from nnspec.statistics.significance import mean
 from nnspec.training.observer import Silent
 from nnspec.view.publication.latex import escaped, profile_latex, step_points, table_latex
+from nnspec.view.terminal.bench import print_bench
+from nnspec.view.terminal.screen import plain_text
 
 MODEL = "Linear(6, init=xavier_normal); Tanh; Linear(3)"
 TRAIN = "epochs = 3; batch = 16; validation = 0.2; repeats = 3"
@@ -362,6 +365,14 @@ def test_profiles_are_stairs() -> None:
     result = made_up(("A", "B", "C"))
     assert [profile.ratios for profile in result.profiles("steps")] == [(1.0,), (2.0,), (3.0,)]
     assert r"coordinates {(1,0) (2,0) (2,1) (3,1) (3.45,1)}" in profile_latex(result).replace("(3,1) (3,1)", "(3,1)")
+
+
+def test_narrow_terminals_show_the_contestants_with_the_highest_scores() -> None:
+    result = made_up(tuple(f"contestant number {n}" for n in "ABCDEF"))
+    shown = plain_text(partial(print_bench, result), 80)
+    assert shown.count("! 5 of 6 contestants fit in this width; report.html and results.csv have all") == 2
+    assert shown.startswith("6 contestants on 1 problem, tuned by 1 trial each\n")
+    assert "fit in this" not in plain_text(partial(print_bench, result), 200)
 
 
 def test_the_page_says_what_follows_and_leads_to_the_runs(specs: Path, done: BenchResult) -> None:

@@ -17,6 +17,9 @@ from nnspec.view.wording import numbers
 
 __all__ = ["bench_page"]
 
+_MANY = 7
+"""Contestants that are too many for a title."""
+
 
 def bench_page(result: BenchResult) -> str:
     """Return the page of a bench as HTML, which needs no other file. Its links lead to the runs in the same folder."""
@@ -32,7 +35,8 @@ def bench_page(result: BenchResult) -> str:
     filled = ((title, list(blocks)) for title, blocks in sections.items())
     facts = [Text(f"{words.head(result)} · nnspec {result.version}", "soft")]
     facts += [Text(remark, "no") for remark in words.remarks(result)]
-    title = f"Bench of {len(result.names)} contestants on {len(result.done)} problems"
+    few = len(result.names) < _MANY
+    title = f"Bench of {', '.join(result.names) if few else f'{len(result.names)} contestants'}"
     return page(title, [Article(title, facts, [Section(name, blocks) for name, blocks in filled if blocks])])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nnspec.analysis.verify import BenchVerification, VerifiedProblem
@@ -41,8 +42,9 @@ def print_bench(result: BenchResult, console: Console) -> None:
             for i, name in enumerate(columns)
         ]
         console.print(table(shown, console.width))
+        best_first = [row[0] for row in rows]
         for grid in (figures(result), steps(result)):
-            _print_grid(grid, console)
+            _print_grid(grid, best_first, console)
     console.print()
     for text in conclusions(result):
         say(console, f"– {printable(text)}", style="dim")
@@ -50,9 +52,11 @@ def print_bench(result: BenchResult, console: Console) -> None:
         say(console, f"! {printable(text)}", style="yellow")
 
 
-def _print_grid(grid: Grid, console: Console) -> None:
+def _print_grid(grid: Grid, best_first: Sequence[str], console: Console) -> None:
+    """Print a table; where not all contestants fit, those with the highest scores stay."""
     console.print()
     say(console, f"{grid.title} (* best)")
+    ranks = {name: 1 + place for place, name in enumerate(best_first)}
     columns = [
         Column(
             printable(name),
@@ -60,12 +64,17 @@ def _print_grid(grid: Grid, console: Console) -> None:
                 printable(row[i]) + ("*" if i in best else " " * (i > 1))
                 for row, best in zip(grid.rows, grid.best, strict=True)
             ],
-            0 if i == 0 else 99 if i == 1 else i,
+            ranks[name] if i > 1 else 99 * i,
             right=i > 1,
         )
         for i, name in enumerate(grid.head)
     ]
-    console.print(table(columns, console.width))
+    shown = table(columns, console.width)
+    console.print(shown)
+    fit = sum(column.justify == "right" for column in shown.columns)
+    if fit < len(best_first):
+        more = f"{fit} of {len(best_first)} contestants fit in this width; report.html and results.csv have all"
+        say(console, f"! {more}", style="yellow")
 
 
 def verdict(found: VerifiedProblem) -> str:

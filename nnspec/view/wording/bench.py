@@ -45,8 +45,14 @@ def head(result: BenchResult) -> str:
     """Return what was compared: `5 contestants on 10 problems, 10 trials each`."""
     runs = {len(entry.runs) for problem in result.done for entry in problem.entries}
     repeats = f", and raced with {next(iter(runs))} seeds" if len(runs) == 1 and runs != {1} else ""
-    problems = f"{len(result.done)} of {len(result.problems)}" if result.done != result.problems else len(result.done)
-    return f"{len(result.names)} contestants on {problems} problems, tuned by {result.trials} trials each{repeats}"
+    all_of_them = f"{len(result.done)} of " if result.done != result.problems else ""
+    problems = f"{all_of_them}{_several(len(result.problems), 'problem')}"
+    contestants = _several(len(result.names), "contestant")
+    return f"{contestants} on {problems}, tuned by {_several(result.trials, 'trial')} each{repeats}"
+
+
+def _several(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def remarks(result: BenchResult) -> Iterator[str]:
@@ -91,7 +97,7 @@ def conclusions(result: BenchResult) -> Iterator[str]:
     wins = {name: sum(problem.best == name for problem in result.done) for name in result.names}
     leaders = sorted((name for name in wins if wins[name]), key=lambda name: -wins[name])
     counts = ", ".join(f"{name} {wins[name]}" for name in leaders)
-    yield f"Best final figures: {counts}, of {len(result.done)} problems."
+    yield f"Best final figures: {counts}, of {_several(len(result.done), 'problem')}."
     stable = [problem for problem in result.done if problem.stability is not None]
     if stable:
         firm = sum(problem.stability is not None and problem.stability.share >= _FIRM for problem in stable)
