@@ -531,7 +531,6 @@ def _run_into(
     from nnspec.records.manifest import manifest_of
     from nnspec.records.write import write_record
     from nnspec.results.run import Place
-    from nnspec.results.tuning import tuned_by
     from nnspec.runner.resuming import Checkpoints
     from nnspec.runner.run import run_program
     from nnspec.view.pictures.drawing import Here
@@ -560,6 +559,8 @@ def _run_into(
         result = run_program(compiled, access, observer, prepare, options, trained)
         searches = compiled.program.tuning is not None
         if compiled.program.tuning is not None:
+            from nnspec.results.tuning import tuned_by
+
             tuned = tuned_by(compiled.program.tuning, compiled.program, result.lanes)
         if tuned is not None:
             from nnspec.results.search_summary import search_record

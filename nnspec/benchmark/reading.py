@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from nnspec.files import read_limited
 from nnspec.records.reading import usable
 from nnspec.records.saved import MANIFEST, MOST_RECORD, RECORDS, TRIALS, SavedRun
 from nnspec.results.bench import BenchRun, Entry, Setting
+from nnspec.results.costs import costs
 from nnspec.results.tuning import Tuned, in_spec_syntax
 from nnspec.runs import compile_run, on_its_data
 from nnspec.statistics.targets import time_to_target
@@ -49,7 +49,7 @@ def entries_of(saved: SavedRun, by: str, target: float, lower_is_better: bool) -
             yield Entry(
                 name,
                 len(trials),
-                sum(not trial.counts and not trial.dropped for trial in trials),
+                sum(trial.diverged for trial in trials),
                 tuple(
                     tuple(Setting(word, in_spec_syntax(value)) for word, value in study.chosen.settings.items())
                     for study in studies
@@ -70,11 +70,9 @@ def _runs(
     endings, repeats = summary.get("repeats", [summary]), curves.get("repeats", [curves])
     for ending, curve in zip(endings, repeats, strict=True):
         figures = [math.nan if value is None else float(value) for value in curve[by]]
-        at = _places(lane, curve)
-        spent = {what: places[-1] if places else 0.0 for what, places in at.items()}
-        reached = {
-            what: finite(time_to_target(places, figures, target, lower_is_better)) for what, places in at.items()
-        }
+        at = costs(lane, [*map(float, curve["seconds"])], [*map(float, curve.get("gradient_evaluations") or ())])
+        spent = [places[-1] if places else 0.0 for places in at]
+        reached = [finite(time_to_target(places, figures, target, lower_is_better)) for places in at]
         done = ending["status"] == "done"
         final: Mapping[str, Any] = ending["final"] if done else {}
         yield BenchRun(
@@ -83,19 +81,9 @@ def _runs(
             str(ending["status"]),
             _float(final.get(by)),
             _float(final.get(test_figure(by))),
-            **spent,
-            steps_to=reached["steps"],
-            evaluations_to=reached["evaluations"],
-            seconds_to=reached["seconds"],
+            *spent,
+            *reached,
         )
-
-
-def _places(lane: Experiment, curve: Mapping[str, Any]) -> dict[str, list[float]]:
-    """Return where the records of a training end: in steps, in evaluations of the gradient, and in seconds."""
-    steps = [float(lane.length.steps_at(number)) for number in range(1, len(curve["seconds"]) + 1)]
-    counted = curve.get("gradient_evaluations")
-    evaluations = [*accumulate(map(float, counted))] if counted else [lane.train.accumulate * step for step in steps]
-    return {"steps": steps, "evaluations": evaluations, "seconds": [*accumulate(map(float, curve["seconds"]))]}
 
 
 def _float(value: Any) -> float | None:

@@ -52,7 +52,7 @@ def write_record(
         "trace.json": lambda path: _write_json(path, trace_record(result)),
     }
     for lane in result.lanes.values():
-        for one in (lane.repeats or (lane,)) if weights else ():
+        for one in lane.trainings if weights else ():
             if one.has_network:
                 name = f"{names[lane.name]}/{f'seed-{one.seed}' if lane.repeats else 'weights'}.npz"
                 files[name] = partial(_write_weights, one)
@@ -107,7 +107,7 @@ def trace_record(result: RunResult) -> dict[str, Any]:
         "lanes": {
             lane.name: [
                 {"seed": one.seed, **one.fingerprints, "input": _scaling(one), "epochs": one.trace}
-                for one in lane.repeats or (lane,)
+                for one in lane.trainings
             ]
             for lane in result.lanes.values()
         },

@@ -36,7 +36,7 @@ def fairness(result: RunResult) -> dict[str, Any] | None:
         {name: (p.shape, lane.fingerprints["start"][name]) for name, p in lane.network.named_parameters().items()}
         for lane in lanes
     ]
-    orders = [(len((lane.repeats or (lane,))[0].records), lane.fingerprints["order"]) for lane in lanes]
+    orders = [(len(lane.trainings[0].records), lane.fingerprints["order"]) for lane in lanes]
     weights = _weights(starts)
     different, apart = weights["different"]["tensors"], weights["not_compared"]["tensors"]
     return {

@@ -63,7 +63,7 @@ def findings(lane: LaneResult, experiment: Experiment) -> tuple[Finding, ...]:
     With repeats, each finding is listed once, as measured for the first seed affected.
     """
     found: dict[tuple[str, str], Finding] = {}
-    for one in lane.repeats or (lane,):
+    for one in lane.trainings:
         for finding in _findings(one, experiment):
             key = finding.kind, finding.layer if finding.kind == "dead" else ""
             first = found.setdefault(key, finding)

@@ -217,11 +217,16 @@ class LaneResult(TableRepr):
         }
 
     @property
+    def trainings(self) -> tuple[LaneResult, ...]:
+        """The individual trainings: its repeats or, without any, the lane itself."""
+        return self.repeats or (self,)
+
+    @property
     def counted(self) -> tuple[LaneResult, ...]:
         """The trainings that means are taken over: the repeats that finished; if none did, those that diverged; failing
         that, all repeats. Without repeats, the lane itself."""
         done, diverged = (tuple(one for one in self.repeats if one.status == status) for status in ("done", "diverged"))
-        return done or diverged or self.repeats or (self,)
+        return done or diverged or self.trainings
 
     @property
     def seconds(self) -> float:

@@ -6,18 +6,18 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from nnspec.checker.program import Experiment
 from nnspec.engine.schedules import ConstantSchedule, Schedule
 from nnspec.results.comparisons import compared_figure
+from nnspec.results.costs import costs_of
 from nnspec.results.lane import LaneResult
 from nnspec.results.tuning import Study, Tuned
-from nnspec.statistics.budgets import expected_best
+from nnspec.statistics.budgets import Best, expected_best
 from nnspec.statistics.sensitivity import Sensitivity, sensitivity
 from nnspec.statistics.significance import LEVEL, between_studies, holm
-from nnspec.statistics.stability import Stability, over_seeds, over_trials
+from nnspec.statistics.stability import over_seeds, over_trials
 from nnspec.statistics.targets import time_to_target, times_to_target
 from nnspec.text import finite
 
@@ -47,7 +47,7 @@ def search_record(tuned: Tuned, race: Sequence[Experiment], lanes: Mapping[str, 
         "lanes": [_lane(lane, tuned) for lane in tuned.lanes],
         "stability": _stability(tuned, lanes),
         "between_studies": _between(race, lanes),
-        **({"times": _times(tuned, race, lanes)} if tuned.target is not None and lanes else {}),
+        **({"times": _times(tuned, tuned.target, race, lanes)} if tuned.target is not None and lanes else {}),
         "remarks": [*_remarks(tuned, race)],
     }
 
@@ -66,60 +66,48 @@ def ranges(study: Study, tuned: Tuned) -> dict[str, Sensitivity]:
 def _lane(lane: str, tuned: Tuned) -> dict[str, Any]:
     studies = tuned.of(lane)
     trials = [trial for study in studies for trial in study.trials]
-    figures = _figures(studies[0])
+    figures = studies[0].figures
     return {
         "lane": lane,
         "trials": len(trials),
-        "diverged": sum(not trial.counts and not trial.dropped for trial in trials),
+        "diverged": sum(trial.diverged for trial in trials),
         "chosen": [None if study.chosen is None else dict(study.chosen.settings) for study in studies],
         "figures": [None if study.chosen is None else finite(study.chosen.figure) for study in studies],
-        "best_after": [_finite(asdict(best)) for best in expected_best(figures, tuned.lower_is_better)]
-        if figures
-        else [],
-        "ranges": {
-            setting: {
-                "low": finite(found.low),
-                "high": finite(found.high),
-                "open_low": found.open_low,
-                "open_high": found.open_high,
-                "factor": None if found.factor is None else finite(found.factor),
-                "margin": None if found.margin is None else finite(found.margin),
-                "reason": found.reason,
-            }
-            for setting, found in ranges(studies[0], tuned).items()
-        },
+        "best_after": [_fields(best, *vars(best)) for best in _best_after(figures, tuned.lower_is_better)],
+        "ranges": {setting: _fields(found, *_RANGE) for setting, found in ranges(studies[0], tuned).items()},
     }
 
 
-def _figures(study: Study) -> list[float]:
-    """Return the figures of all trials, as if they were drawn at random; [] if some were dropped, which have none."""
-    if len(study.undropped) < len(study.trials):
-        return []
-    return [trial.figure if trial.counts else math.nan for trial in study.trials]
+_RANGE = ("low", "high", "open_low", "open_high", "factor", "margin", "reason")
 
 
-def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: finite(value) if isinstance(value, float) else value for name, value in values.items()}
+def _best_after(figures: Sequence[float], lower_is_better: bool) -> tuple[Best, ...]:
+    return expected_best(figures, lower_is_better) if figures else ()
+
+
+def _fields(values: object, *names: str) -> dict[str, Any]:
+    """Return some fields of a result as JSON values; infinities and NaN are None."""
+    found = {name: getattr(values, name) for name in names}
+    return {name: finite(value) if isinstance(value, float) else value for name, value in found.items()}
 
 
 def _stability(tuned: Tuned, lanes: Mapping[str, LaneResult]) -> dict[str, Any]:
     """How often the best lane remains the best when trials, or the seeds of the race, are resampled."""
-    first = {lane: tuned.of(lane)[0] for lane in tuned.lanes}
-    figures = {lane: _figures(study) for lane, study in first.items()}
+    figures = {lane: tuned.of(lane)[0].figures for lane in tuned.lanes}
     finals = {
-        lane: {one.seed: one.final(tuned.by) if one.status == "done" else math.nan for one in result.repeats}
+        lane: {one.seed: _final(one, tuned.by) for one in result.repeats}
         for lane, result in lanes.items()
         if tuned.by in result.figures
     }
     found = {
-        "trials": over_trials(figures, tuned.lower_is_better) if all(figures.values()) else None,
+        "trials": over_trials(figures, tuned.lower_is_better),
         "seeds": over_seeds(finals, tuned.lower_is_better) if finals else None,
     }
-    return {name: _stable(each) for name, each in found.items() if each is not None}
+    return {name: _fields(each, "winner", "share", "first", "over") for name, each in found.items() if each is not None}
 
 
-def _stable(found: Stability) -> dict[str, Any]:
-    return {"winner": found.winner, "share": found.share, "first": dict(found.first), "over": found.over}
+def _final(training: LaneResult, figure: str) -> float:
+    return training.final(figure) if training.status == "done" else math.nan
 
 
 def _between(race: Sequence[Experiment], lanes: Mapping[str, LaneResult]) -> list[dict[str, Any]]:
@@ -129,16 +117,14 @@ def _between(race: Sequence[Experiment], lanes: Mapping[str, LaneResult]) -> lis
     for experiment in race:
         lane = lanes.get(experiment.name)
         if lane is not None and figure in lane.figures:
-            ones = lane.repeats or (lane,)
-            finals = [one.final(figure) if one.status == "done" else math.nan for one in ones]
-            means.setdefault(experiment.lane, []).append(finals)
+            means.setdefault(experiment.lane, []).append([_final(one, figure) for one in lane.trainings])
     pairs = [pair for pair in itertools.combinations(means, 2) if all(len(means[lane]) > 1 for lane in pair)]
     tests = [between_studies(means[one], means[other]) for one, other in pairs]
     return [
         {
             "lanes": [*pair],
             "figure": figure,
-            **{name: finite(getattr(test, name)) for name in ("difference", "low", "high", "p")},
+            **_fields(test, "difference", "low", "high", "p"),
             "p_adjusted": finite(adjusted),
             "n": test.n,
             "shown": adjusted < LEVEL,
@@ -147,20 +133,19 @@ def _between(race: Sequence[Experiment], lanes: Mapping[str, LaneResult]) -> lis
     ]
 
 
-def _times(tuned: Tuned, race: Sequence[Experiment], lanes: Mapping[str, LaneResult]) -> dict[str, Any]:
+def _times(tuned: Tuned, target: float, race: Sequence[Experiment], lanes: Mapping[str, LaneResult]) -> dict[str, Any]:
     """How long each training of the race takes to the target: in steps, gradients and seconds."""
-    assert tuned.target is not None, "it is only called with a target"
     found: dict[str, Any] = {}
     for experiment in race:
         lane = lanes.get(experiment.name)
-        if lane is None or tuned.by not in lane.figures:
+        ones = [one for one in lane.trainings if one.records] if lane is not None else []
+        if not ones or tuned.by not in ones[0].figures:
             continue
-        ones = [one for one in (lane.repeats or (lane,)) if one.records]
         found[experiment.name] = {}
-        for unit, places in (("steps", _steps), ("gradients", _gradients), ("seconds", _seconds)):
-            at = [places(one, experiment) for one in ones]
+        spent = zip(*(costs_of(one, experiment) for one in ones), strict=True)
+        for unit, at in zip(("steps", "gradients", "seconds"), spent, strict=True):
             times = [
-                time_to_target(x, one.curve(tuned.by), tuned.target, tuned.lower_is_better)
+                time_to_target(x, one.curve(tuned.by), target, tuned.lower_is_better)
                 for x, one in zip(at, ones, strict=True)
             ]
             summary = times_to_target(times, [x[-1] for x in at])
@@ -172,20 +157,6 @@ def _times(tuned: Tuned, race: Sequence[Experiment], lanes: Mapping[str, LaneRes
                 "of": summary.n,
             }
     return found
-
-
-def _steps(lane: LaneResult, experiment: Experiment) -> list[float]:
-    return [float(experiment.length.steps_at(n)) for n in range(1, len(lane.records) + 1)]
-
-
-def _gradients(lane: LaneResult, experiment: Experiment) -> list[float]:
-    if lane.evaluations:
-        return [*itertools.accumulate(lane.evaluations)]
-    return [steps * experiment.train.accumulate for steps in _steps(lane, experiment)]
-
-
-def _seconds(lane: LaneResult, experiment: Experiment) -> list[float]:
-    return [*itertools.accumulate(lane.epoch_seconds)]
 
 
 # Remarks
@@ -272,6 +243,6 @@ def _sizes(tuned: Tuned) -> Iterator[str]:
 def _diverged(tuned: Tuned) -> Iterator[str]:
     for lane in tuned.lanes:
         trials = [trial for study in tuned.of(lane) for trial in study.trials]
-        lost = sum(not trial.counts and not trial.dropped for trial in trials)
+        lost = sum(trial.diverged for trial in trials)
         if lost > _MANY * len(trials):
             yield f"{lane}: {lost} of {len(trials)} trials diverged; a narrower search space would waste fewer trials"

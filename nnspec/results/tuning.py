@@ -12,8 +12,10 @@ from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.engine.part import PARTS
 from nnspec.engine.spaces import Space
 from nnspec.errors import NnspecError
+from nnspec.results.costs import costs_of
 from nnspec.results.lane import LaneResult
 from nnspec.results.rungs import Rungs
+from nnspec.statistics.targets import time_to_target
 from nnspec.text import finite
 
 __all__ = ["Study", "TrialResult", "Tuned", "TuningError", "in_spec_syntax", "tuned_by"]
@@ -61,6 +63,11 @@ class TrialResult:
         """Whether it was not trained to the end because others were better."""
         return self.status == "dropped"
 
+    @property
+    def diverged(self) -> bool:
+        """Whether it ended without a figure."""
+        return not (self.counts or self.dropped)
+
 
 @dataclass(frozen=True)
 class Study:
@@ -76,6 +83,14 @@ class Study:
     def undropped(self) -> tuple[TrialResult, ...]:
         """The trials that were not dropped, whose figures can be compared: those at the end of their trainings."""
         return tuple(trial for trial in self.trials if not trial.dropped)
+
+    @property
+    def figures(self) -> list[float]:
+        """The figure of each trial; NaN for those that diverged. Empty if some were dropped: what they would have
+        reached is not known."""
+        if len(self.undropped) < len(self.trials):
+            return []
+        return [trial.figure if trial.counts else math.nan for trial in self.trials]
 
 
 @dataclass(frozen=True)
@@ -219,7 +234,7 @@ def tuned_by(tuning: Tuning, program: Program, lanes: Mapping[str, LaneResult]) 
     settings = tuning.settings
     by, lower = str(settings.by), not higher_is_better(settings.by)
     found: dict[tuple[str, int], list[TrialResult]] = {}
-    complete = Rungs(tuning, program).ahead({name: lane.repeats or (lane,) for name, lane in lanes.items()})
+    complete = Rungs(tuning, program).ahead({name: lane.trainings for name, lane in lanes.items()})
     for experiment in program.lanes:
         trial, lane = experiment.trial, lanes.get(experiment.name)
         if trial is not None and lane is not None:
@@ -249,14 +264,10 @@ def _best(trials: Sequence[TrialResult], lower: bool) -> TrialResult | None:
 def _result(
     experiment: Experiment, trial: Trial, lane: LaneResult, by: str, target: float | None, lower: bool
 ) -> TrialResult:
-    length, done = experiment.length, len(lane.records)
-    steps = length.steps_at(done)
-    curve = lane.curve(by) if by in lane.figures else []
-    reached = (
-        next((n for n, value in enumerate(curve, 1) if (value <= target if lower else value >= target)), None)
-        if target is not None
-        else None
-    )
+    steps, evaluations, _ = costs_of(lane, experiment)
+    reached = math.inf
+    if target is not None and by in lane.figures:
+        reached = time_to_target(steps, lane.curve(by), target, lower)
     return TrialResult(
         name=experiment.name,
         lane=experiment.lane,
@@ -266,9 +277,9 @@ def _result(
         places=trial.places,
         figure=lane.final(by) if by in lane.figures else math.nan,
         status=lane.status,
-        epochs=length.epochs_at(done),
-        steps=steps,
-        evaluations=sum(lane.evaluations) if lane.evaluations else float(steps * experiment.train.accumulate),
+        epochs=experiment.length.epochs_at(len(steps)),
+        steps=int(steps[-1]) if steps else 0,
+        evaluations=evaluations[-1] if evaluations else 0.0,
         seconds=lane.seconds,
-        to_target=None if reached is None else length.steps_at(reached),
+        to_target=int(reached) if math.isfinite(reached) else None,
     )

@@ -185,7 +185,7 @@ def _ways(groups: Sequence[tuple[Training, ...]], jobs: int) -> dict[str, Any]:
 
 def _refusals(result: RunResult) -> Iterator[str]:
     """Yield why trainings did not use compiled steps that were available."""
-    every = [one for lane in result.lanes.values() for one in lane.repeats or (lane,)]
+    every = [one for lane in result.lanes.values() for one in lane.trainings]
     refused = {one.label: one.compiled["refused"] for one in every if one.compiled and "refused" in one.compiled}
     for why in dict.fromkeys(refused.values()):
         labels = ", ".join(label for label, each in refused.items() if each == why)
@@ -194,7 +194,7 @@ def _refusals(result: RunResult) -> Iterator[str]:
 
 def _compiled(how: How, result: RunResult) -> dict[str, Any]:
     """Return from which epoch trainings used compiled steps, and which parts remained NumPy calls; {} if none did."""
-    every = [one for lane in result.lanes.values() for one in lane.repeats or (lane,)]
+    every = [one for lane in result.lanes.values() for one in lane.trainings]
     trainings = {one.label: one.compiled for one in every if one.compiled is not None}
     return {"compiled": {"asked": how, "trainings": trainings}} if trainings else {}
 

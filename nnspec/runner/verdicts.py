@@ -72,9 +72,7 @@ def outcomes(program: Program, lanes: Mapping[str, LaneResult]) -> dict[str, dic
         figures = [Figure(name, figure) for figure in lane.figures]
         # `SGD,study=2` is a lane `SGD` of the program
         figures += [figure for figure in measured(program) if f"{name},".startswith(f"{figure.lane},")]
-        found[name] = {
-            figure.text: {one.seed: _outcome(figure, one) for one in lane.repeats or (lane,)} for figure in figures
-        }
+        found[name] = {figure.text: {one.seed: _outcome(figure, one) for one in lane.trainings} for figure in figures}
     return found
 
 

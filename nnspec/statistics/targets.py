@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from nnspec.statistics.significance import mean
 
@@ -60,6 +59,8 @@ def times_to_target(times: Sequence[float], spent: Sequence[float] | None = None
     `spent` has the time that each training took altogether; it is used for those that did not reach the target. Raises
     ValueError if there are no times.
     """
+    from statistics import median  # imports fractions and decimal
+
     if not times:
         raise ValueError("no times to summarise")
     all_times = [math.inf if math.isnan(time) else float(time) for time in times]

@@ -227,5 +227,5 @@ def _facts(lane: LaneResult) -> list[Any]:
     """Return all that must not depend on how a lane was trained; as text, since NaN is not equal to NaN."""
     return [
         (repr(one.history), one.rates, one.status, {name: a.tobytes() for name, a in one.network.state_dict().items()})
-        for one in lane.repeats or (lane,)
+        for one in lane.trainings
     ]

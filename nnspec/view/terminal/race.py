@@ -341,7 +341,7 @@ def _classes(result: RunResult, lane: LaneResult) -> Sequence[str]:
 
 def _restored(lane: LaneResult) -> Iterator[str]:
     """Name the epoch of the weights and figures, if it is not the last."""
-    ends = {one.seed: one.at(one.restored_epoch) for one in lane.repeats or (lane,) if one.restored_epoch}
+    ends = {one.seed: one.at(one.restored_epoch) for one in lane.trainings if one.restored_epoch}
     if ends:
         which = phrases.restored(ends, lane.unit, several=bool(lane.repeats))
         yield f"– {lane.name} has the weights and figures of {which}, the best"

@@ -27,7 +27,7 @@ __all__ = [
 def seeds(result: RunResult) -> str:
     """`seed 42`, or over repeats `seeds 42 to 46`; nothing where lanes have different ones."""
     lanes = result.lanes.values()
-    return seeds_in_words({lane.seed for lane in lanes}, {(lane.repeats or (lane,))[-1].seed for lane in lanes})
+    return seeds_in_words({lane.seed for lane in lanes}, {lane.trainings[-1].seed for lane in lanes})
 
 
 def seeds_in_words(first: Set[int], last: Set[int]) -> str:

@@ -54,7 +54,7 @@ def averages_in_words(lanes: Sequence[LaneResult], experiments: Mapping[str, Exp
                 averaged.append((lane.name, optimizer.name))
             continue
         epochs = math.ceil(experiments[lane.name].length.epochs)
-        done = [_done(one, experiments[lane.name]) for one in lane.repeats or (lane,)]
+        done = [_done(one, experiments[lane.name]) for one in lane.trainings]
         begun = (rule.every_step and any(rule.share(step) for step in range(min(steps for steps, _ in done)))) or any(
             rule.includes(epoch, epochs) for epoch in range(min(last for _, last in done))
         )
