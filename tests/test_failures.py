@@ -255,10 +255,10 @@ def test_a_lane_without_memory_fails_alone(jobs: int, monkeypatch: pytest.Monkey
     if jobs == 1:
         honest = in_process_module.train_together
 
-        def short(members, dataset, observer):
+        def short(members, *rest):
             if members[0].experiment.name == "big":
                 raise MemoryError
-            return honest(members, dataset, observer)
+            return honest(members, *rest)
 
         monkeypatch.setattr(in_process_module, "train_together", short)
     big = "optimizer = Adam; train.batch = 7" if jobs == 1 else "optimizer = SGD; model = wide"
@@ -283,10 +283,10 @@ def test_a_lane_without_memory_fails_alone(jobs: int, monkeypatch: pytest.Monkey
 def test_repeats_that_failed_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = in_process_module.train_together
 
-    def short(members, dataset, observer):
+    def short(members, *rest):
         if members[0].repeat == 1:
             raise MemoryError
-        return honest(members, dataset, observer)
+        return honest(members, *rest)
 
     monkeypatch.setattr(in_process_module, "train_together", short)
     lane = run(spec(train="epochs = 2; batch = 16; repeats = 3", more="seed = 1"), ways=ALONE)["run"]

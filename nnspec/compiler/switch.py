@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from nnspec.compiler.loop import Loop
     from nnspec.compiler.plan import Plan
 
-__all__ = ["CompiledLoop", "Switch"]
+__all__ = ["CompiledLoop", "Recorded", "Switch"]
 
 Kept = TypeVar("Kept")
+Recorded = dict[object, Replay]
+"""What was recorded, by the computation: see `likeness`."""
 
 
 class CompiledLoop:
@@ -116,14 +118,19 @@ class Switch:
 
     With `always`, kernels are compiled at once; with `auto`, they are compiled in a separate process during training,
     if the estimated `seconds` of training make that pay off; `never` changes nothing. `tell` is called with the number
-    of kernels that training waits for.
+    of kernels that training waits for. `recorded` has what was recorded for other plans of the run.
 
     With `auto`, no run fails because of this: if kernels cannot be loaded, or give different bits than the NumPy calls,
     a plan keeps those calls, and `Plan.refusal` says why. With `always`, that is an error.
     """
 
     def __init__(
-        self, plans: Sequence[Plan], how: str, seconds: float, tell: Callable[[int], None] = lambda kernels: None
+        self,
+        plans: Sequence[Plan],
+        how: str,
+        seconds: float,
+        tell: Callable[[int], None] = lambda kernels: None,
+        recorded: Recorded | None = None,
     ) -> None:
         self._how, self._worth, self._tell = how, how == "always" or seconds > WORTH, tell
         wanted = how == "always" or (how == "auto" and seconds > GAINS)
@@ -133,7 +140,7 @@ class Switch:
             for plan in plans:
                 if plan.repeatable is not None:
                     plan.refusal = "its steps evaluate a batch several times"
-        self._recorded: dict[object, Replay] = {}
+        self._recorded: Recorded = {} if recorded is None else recorded
         if (
             how == "always" and not available()
         ):  # on a worker of a cluster, say; elsewhere this has already been reported
@@ -177,7 +184,8 @@ class Switch:
             plan.loop.dissolve()
             alike = likeness(plan)
             found = self._waiting[plan] = Replay(plan.loop.alone(plan), self._recorded.get(alike))
-            self._recorded.setdefault(alike, found)
+            if alike is not None:
+                self._recorded.setdefault(alike, found)
 
     def _try(self, plan: Plan) -> None:
         replay = ensured(self._waiting[plan])
@@ -198,11 +206,12 @@ GAINS = 0.5
 
 
 def likeness(plan: Plan) -> object:
-    """Return a key that is equal for plans with the same computation, so that one can adopt the tapes of another."""
+    """Return a key that is equal for plans with the same computation, so that one can adopt the tapes of another; None
+    if no other plan can."""
     alive = plan.data.alive
     sizes = (len(plan.data.order), plan.held_out, None if alive is None else len(alive))
     alike = kin(plan.experiment)
-    return (id(plan),) if alike is None else (alike, sizes, _arguments(plan.experiment))
+    return None if alike is None else (alike, sizes, _arguments(plan.experiment))
 
 
 def _arguments(experiment: Experiment) -> object:

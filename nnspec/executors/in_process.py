@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from nnspec.compiler.switch import Recorded
 from nnspec.data.source import Dataset
 from nnspec.environment import cores
 from nnspec.executors.executor import NO_MEMORY, Group, Take, Work
@@ -34,10 +35,11 @@ class InProcess:
     def train(self, work: Work, observer: Observer, take: Take) -> None:
         """Train groups; see `Executor`."""
         waiting = [*reversed(_joined(work) if self.threads else work)]
+        recorded: Recorded = {}
         while waiting:
             group, dataset = waiting.pop()
             try:
-                results = train_together(group, dataset, observer)
+                results = train_together(group, dataset, observer, recorded)
             except MemoryError:
                 if self.threads and len(group) > 1:  # there may be enough memory for one at a time
                     waiting += [((each,), dataset) for each in reversed(group)]

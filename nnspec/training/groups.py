@@ -15,7 +15,7 @@ from nnspec.compiler.loop import plans_apart, plans_together
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.proofs import Compiled
 from nnspec.compiler.stacking import kin, widest
-from nnspec.compiler.switch import Switch
+from nnspec.compiler.switch import Recorded, Switch
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.network import NumpyMLP
@@ -119,8 +119,11 @@ def failed(training: Training, why: str) -> LaneResult:
     return replace(lane, status="failed", message=why)
 
 
-def train_together(group: Sequence[Training], dataset: Dataset, observer: Observer) -> list[LaneResult]:
+def train_together(
+    group: Sequence[Training], dataset: Dataset, observer: Observer, recorded: Recorded | None = None
+) -> list[LaneResult]:
     """Train a group; Ctrl-C ends all of it. The result does not contain trainings that had not begun by then.
+    `recorded` keeps compiled steps for the next group.
 
     Every lane has the same results as when trained alone, to the last bit.
     """
@@ -142,15 +145,18 @@ def train_together(group: Sequence[Training], dataset: Dataset, observer: Observ
         ]
     lanes = [(each.experiment, each.layout) for each in group]
     plans = plans_together(lanes, dataset) if _stackable(group) else plans_apart(lanes, dataset)
-    return _Turns(group, plans, observer).take()
+    return _Turns(group, plans, observer, recorded).take()
 
 
 class _Turns:
     """Trainings that take turns, one epoch each."""
 
-    def __init__(self, group: Sequence[Training], plans: Sequence[Plan], observer: Observer) -> None:
+    def __init__(
+        self, group: Sequence[Training], plans: Sequence[Plan], observer: Observer, recorded: Recorded | None
+    ) -> None:
         self._loop = plans[0].loop
-        self._switch = Switch(plans, group[0].compiled, sum(each.layout.seconds for each in group), observer.compiling)
+        seconds = sum(each.layout.seconds for each in group)
+        self._switch = Switch(plans, group[0].compiled, seconds, observer.compiling, recorded)
         self._halts = any(each.halts for each in group)
         self._going: dict[Plan, Generator[None, None, LaneResult]] = {
             plan: train_plan(plan, observer, each.repeat, each.of, each.keeper, each.until)
@@ -178,6 +184,7 @@ class _Turns:
         except StopIteration as end:
             self._end(plan, end.value)
             return False
+        plan.loop.ahead(plan.next_record)  # a thread of its own need not wait for the other plans
         return True
 
     def _end(self, plan: Plan, lane: LaneResult) -> None:

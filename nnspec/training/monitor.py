@@ -62,11 +62,11 @@ class Monitor:
     def health(self, status: Status) -> dict[str, Any]:
         """Measure a training that has ended; return fields of its LaneResult.
 
-        These are `broken` if it diverged, and `dead` and `baseline` if it is done.
+        These are `broken` if it diverged, and `dead` and `baseline` if it is done and not a trial of a search.
         """
         if status == "diverged":
             return {"broken": self._broken or self._measure("parameters")}
-        if status == "done":
+        if status == "done" and self._plan.experiment.trial is None:
             return {"dead": dead_units(self._plan), "baseline": baseline(self._plan)}
         return {}
 
