@@ -496,7 +496,7 @@ def raced_by(compiled: Compiled, tuned: Tuned, access: Access) -> Compiled:
         several = f" in study {study.number}" if len(tuned.of(study.lane)) > 1 else ""
         raise TuningError(
             f"none of the {len(study.trials)} trials of {study.lane}{several} ended with a finite {tuned.by}, so there "
-            "are no settings to race with; search in another space"
+            "are no settings to race with; use different search spaces"
         )
     return _again(compiled, tuned.flags(), access)
 

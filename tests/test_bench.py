@@ -110,8 +110,8 @@ def test_what_is_done_is_not_done_again(specs: Path, done: BenchResult, tmp_path
         shutil.rmtree(out / "hard_1_")
         before = (out / "easy/summary.json").stat().st_mtime_ns
         result = command("bench", "problems", "contestants.nn", "--out", out, "--resume", "--offline", "-j1")
-        assert "done before" in result.stdout
-        assert result.stdout.count("done before") == 1
+        assert "already done" in result.stdout
+        assert result.stdout.count("already done") == 1
         assert (out / "easy/summary.json").stat().st_mtime_ns == before
         again = open_bench(out)
         assert again["easy"] == done["easy"]
@@ -171,9 +171,9 @@ def test_a_problem_that_fails_is_recorded_and_the_others_continue(specs: Path, t
         assert result.returncode == 1
         assert {each.name: each.status for each in found.problems} == {"missing": "failed", "easy": "done"}
         assert "FAILED" in result.stdout
-        assert "missing is not part of the results" in result.stdout
+        assert "missing is excluded from the results" in result.stdout
         assert "FashionMNIST" in found["missing"].message
-        assert "is not part of the results" in Path("out/report.html").read_text()
+        assert "is excluded from the results" in Path("out/report.html").read_text()
         none = nnspec.bench("easy.nn", "wild.nn", "none", offline=True, jobs=1)
         assert "none of the 2 trials of SGD" in none["easy"].message
         assert (none.exit_code, none.profiles(), none.done) == (1, (), ())
@@ -230,7 +230,7 @@ def test_a_budget_of_time_leaves_trials_out_before_problems(specs: Path, tmp_pat
         assert f"{fewer.plan.trials} trials instead of 40" in fewer.lines[1]
         one = fit(plan, plan.problems[0].seconds(5) * 1.01)
         assert [each.name for each in one.plan.omitted] == ["hard_1_"]
-        assert one.lines[-1] == "! hard_1_ is omitted: it does not fit in the budget of time"
+        assert one.lines[-1] == "! hard_1_ is omitted: it does not fit into the time budget"
         with pytest.raises(BenchError, match=r"no problem fits in 0.001 s: easy"):
             fit(plan, 0.001)
         result = bench_into(
@@ -239,7 +239,7 @@ def test_a_budget_of_time_leaves_trials_out_before_problems(specs: Path, tmp_pat
     assert 5 <= result.trials < 40
     assert result.asked == 40
     assert {each.name: each.status for each in result.problems} == {"easy": "done", "hard_1_": "omitted"}
-    assert f"{result.trials} trials of each contestant instead of 40" in (tmp_path / "out/report.html").read_text()
+    assert f"{result.trials} trials per contestant instead of 40" in (tmp_path / "out/report.html").read_text()
     ended: list[tuple[str, bool]] = []
     with chdir(specs):
         rest = bench_into(
@@ -371,7 +371,7 @@ def test_narrow_terminals_show_the_contestants_with_the_highest_scores() -> None
     result = made_up(tuple(f"contestant number {n}" for n in "ABCDEF"))
     shown = plain_text(partial(print_bench, result), 80)
     assert shown.count("! 5 of 6 contestants fit in this width; report.html and results.csv have all") == 2
-    assert shown.startswith("6 contestants on 1 problem, tuned by 1 trial each\n")
+    assert shown.startswith("6 contestants on 1 problem, tuned with 1 trial each\n")
     assert "fit in this" not in plain_text(partial(print_bench, result), 200)
 
 
@@ -380,7 +380,7 @@ def test_the_page_says_what_follows_and_leads_to_the_runs(specs: Path, done: Ben
     best = max(done.profiles("steps"), key=lambda profile: profile.score())
     assert f"In steps, {best.contestant} has the highest score" in page or "have the same score" in page
     assert 'href="easy/"' in page
-    assert "No contestant reaches the target of hard_1_, which counts against all." in page
+    assert "No contestant reaches the target of hard_1_, which counts against all of them." in page
     assert page.count('class="chart"') == 2
     assert "0 of 3 reached it" in page
     assert "val loss ≤ 0.9" in page

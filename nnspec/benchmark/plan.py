@@ -125,7 +125,7 @@ def plan_bench(
         if _names(each) != lanes or len(set(lanes)) < len(lanes):
             raise BenchError(
                 f"{each.path} and {contestants} do not fit together: a bench compares each contestant once, so a "
-                "problem has no `race` and no `sweep`"
+                "problem cannot have a `race` or a `sweep`"
             )
         if each.budget != planned[0].budget:
             raise BenchError(
@@ -159,7 +159,7 @@ def _half(path: str) -> str:
         raise SpecError(result.diagnostics)
     if result.compiled is not None:
         raise BenchError(
-            f"{path} is a complete experiment, which `nnspec run` trains; in a bench, a problem has no optimizer, and "
+            f"{path} is a complete experiment; train it with `nnspec run`. In a bench, problems have no optimizer, and "
             "contestants have no data"
         )
     return hashlib.sha256(result.files[-1].text.encode()).hexdigest()
@@ -210,8 +210,8 @@ class Fit:
             f"estimated at {_duration(self.seconds)}"
         ]
         if plan.trials < plan.asked:
-            lines.append(f"! {plan.trials} trials instead of {plan.asked}, to fit in the budget of time")
-        lines += [f"! {each.name} is omitted: it does not fit in the budget of time" for each in plan.omitted]
+            lines.append(f"! {plan.trials} trials instead of {plan.asked}, to fit into the time budget")
+        lines += [f"! {each.name} is omitted: it does not fit into the time budget" for each in plan.omitted]
         return lines
 
 

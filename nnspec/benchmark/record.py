@@ -82,7 +82,7 @@ def _check(result: BenchResult) -> None:
     """Raise ValueError if the parts of a record contradict each other."""
     for problem in result.done:
         if tuple(entry.contestant for entry in problem.entries) != result.names:
-            raise ValueError(f"{problem.name} has other contestants")
+            raise ValueError(f"{problem.name} has different contestants")
         if len({len(entry.runs) for entry in problem.entries}) != 1 or not problem.entries[0].runs:
             raise ValueError(f"the contestants of {problem.name} differ in the number of trainings")
         if not all(cost > 0 for entry in problem.entries for cost in (*entry.costs("steps"), *entry.costs("seconds"))):

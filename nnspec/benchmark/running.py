@@ -130,8 +130,8 @@ def _earlier(out: Path, plan: Plan) -> BenchResult | None:
     before = open_bench(out)
     if before.names != plan.names:
         raise BenchError(
-            f"the bench in {out} has other contestants: {', '.join(before.names)}, not {', '.join(plan.names)}; choose "
-            "another folder with --out"
+            f"the bench in {out} has different contestants: {', '.join(before.names)}, not {', '.join(plan.names)}; "
+            "choose another folder with --out"
         )
     return before
 
@@ -166,8 +166,8 @@ def run_bench(
         for each in plan.problems
         if each.name in before and _is_done(before[each.name], out / each.name)
     }
-    waiting = [_not_run(each, "it had not begun when the bench ended") for each in plan.problems]
-    omitted = [_not_run(each, "it did not fit in the budget of time") for each in plan.omitted]
+    waiting = [_not_run(each, "it had not started when the bench ended") for each in plan.problems]
+    omitted = [_not_run(each, "it did not fit into the time budget") for each in plan.omitted]
 
     def result() -> BenchResult:
         order = [found.get(each.name, each) for each in waiting]

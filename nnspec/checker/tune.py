@@ -1,4 +1,4 @@
-"""Resolve `tune`: the settings of the search, the spaces of every lane, and the points that its trials are at."""
+"""Resolve `tune`: the settings of the search, the search spaces of every lane, and the points of its trials."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _FIXED = frozenset((*FUNCTIONS, *CONSTANTS))
 
 @dataclass(frozen=True, eq=False)
 class Dimension:
-    """A setting that is searched for."""
+    """A setting with a search space."""
 
     setting: Assignment
     """The setting, without a lane's name."""
     lane: str
-    """The lane if it is searched for in one only; "" for all lanes."""
+    """The lane, if the space is for one lane only; "" for all lanes."""
     space: Space
     items: Sequence[tuple[Any, tree.Expression]] = ()
     """The values of a list, with their expressions; empty for other spaces."""
@@ -68,11 +68,11 @@ class Search:
     given: Mapping[str, Given]
     """Each setting of `tune` that is given."""
     has_spaces: bool = True
-    """Whether there is a setting to search for; flags may have fixed it."""
+    """Whether `tune` has search spaces, even if flags fix their settings."""
 
     @property
     def trials_of_any(self) -> bool:
-        """Whether there is anything left to search for; flags may have fixed all of it."""
+        """Whether any setting is left to tune; flags may have fixed all of them."""
         return any(self.places.values())
 
     def place_of(self, setting: str) -> Span:
@@ -95,7 +95,7 @@ class Search:
         return found | {f"tune.{d.setting.text}": Bound(d.space, d.setting.given.origin) for d in self.dimensions[lane]}
 
     def middle(self, lane: str) -> Point:
-        """Return the middle of a lane's spaces, which stands for the setting to be found."""
+        """Return the middle of a lane's spaces, as a placeholder for the settings to be chosen."""
         found = [(d, *d.value(0.5)) for d in self.dimensions[lane]]
         return Point(tuple(_assignment(d, expression) for d, expression, _, _ in found))
 
@@ -161,7 +161,7 @@ def search_of(
     evaluator: Evaluator,
 ) -> Search | None:
     """Resolve `tune`; None if it is wrong, which is reported. `flags` are the settings fixed by `--set` for each lane,
-    which are not searched for."""
+    which are not tuned."""
     findings, recovery = evaluator.findings, evaluator.recovery
     before = findings.count
     given: dict[str, Assignment] = {}
@@ -256,7 +256,8 @@ def _unknown(setting: Assignment, lanes: Mapping[str, object], findings: Finding
     near = findings.nearest(word, [*(argument.name for argument in TUNE), *SETTINGS], others)
     if recovery.excuses(word, near):
         return
-    help = f"it has {', '.join(f'`{argument.name}`' for argument in TUNE)}, and settings with their spaces"
+    own = ", ".join(f"`{argument.name}`" for argument in TUNE)
+    help = f"it has {own}, and search spaces of settings, such as `optimizer.lr`"
     if TRAIN.get(word) is not None:
         help, near = f"`{word}` belongs in `train`: `train.{word} = …`", None
     findings.error(
@@ -292,7 +293,7 @@ def _dimension(setting: Assignment, lane: str, chosen: bool, evaluator: Evaluato
             return None
         firsts[repr(value)] = item.span
     if len(items) < 2:
-        help = "without a choice, set it outside `tune`"
+        help = "to fix a setting, write its value outside `tune`"
         findings.error("NN302", "a space needs at least two values", expression.span, help=help)
         return None
     return Dimension(setting, lane, Choice(tuple(value for value, _ in items)), items)
@@ -319,7 +320,7 @@ def _is_fixed(setting: Assignment, flags: Sequence[Assignment]) -> bool:
 def _not_searched(setting: str) -> str:
     """Return why a setting cannot be searched for; "" if it can."""
     if setting == "seed":
-        return "the best seed is the luckiest"
+        return "the best seed is only the luckiest one"
     if setting.split(".")[0] == "data" or setting in ("train.validation", "train.repeats", "train.stratify"):
         return "figures of different samples cannot be compared"
     return ""
@@ -338,7 +339,7 @@ def _all_used(
         ):
             good = False
             message = f"`{each.setting.text}` has no effect: every lane has its own space"
-            findings.error("NN203", message, each.setting.span, help="remove it, or remove one of those")
+            findings.error("NN203", message, each.setting.span, help="remove it, or the space of one lane")
     return good
 
 
@@ -347,7 +348,9 @@ def _all_reached(mine: Mapping[str, Sequence[Dimension]], evaluator: Evaluator) 
     for lane, own in mine.items():
         if own and len(mine) > 1 and (lane == "tune" or lane in SETTINGS or lane in evaluator.lets):
             setting = own[0].setting
-            message = f"`{setting.text}` cannot be set in lane `{lane}` alone: its name means something else"
+            message = (
+                f"`{setting.text}` cannot be tuned for lane `{lane}` alone: that is also the name of a setting or `let`"
+            )
             evaluator.findings.error("NN203", message, setting.span, help="rename the lane")
             return False
     return True
@@ -366,7 +369,7 @@ def can_choose(search: Search, runs: Sequence[Run], half: bool, findings: Findin
     data, or one that a lane does not measure. Return whether there is none."""
     if not search.has_spaces and not half:
         help = "for example, `optimizer.lr = loguniform(1e-4, 1)`"
-        findings.error("NN205", "`tune` needs a setting to search for", search.span, help=help)
+        findings.error("NN205", "`tune` needs at least one search space", search.span, help=help)
         return False
     figure, span = search.settings.by, search.place_of("by")
     if figure.startswith("test_"):
@@ -397,6 +400,6 @@ def _too_short(search: Search, experiment: Experiment, findings: Findings) -> bo
     unit = "records" if length.by_step else "epochs"
     message = f"`{settings.search}` drops trials after 1/{first} of a training, but {experiment.name} has "
     message += f"{length.records} {unit if length.records > 1 else unit[:-1]}"
-    help = f"it takes at least {first} {unit}, or fewer rungs"
+    help = f"use at least {first} {unit}, or fewer rungs"
     findings.error("NN302", message, search.place_of("search"), help=help)
     return True

@@ -15,7 +15,7 @@ __all__ = ["command"]
 
 _EPILOG = """\
 \b
-Exit codes: 0 all problems are done; 1 a problem failed; 2 usage, or specs
+Exit codes: 0 all problems finished; 1 a problem failed; 2 usage, or specs
 that do not fit together; 3 a bug in nnspec; 130 interrupted.
 """
 
@@ -32,7 +32,7 @@ that do not fit together; 3 a bug in nnspec; 130 interrupted.
     "--budget",
     callback=seconds_of,
     metavar="TIME",
-    help="Train what is estimated to fit in TIME, such as 10m: fewer trials, then fewer problems.",
+    help="Reduce the bench to fit into TIME, such as 10m: first fewer trials, then fewer problems.",
 )
 @data_options
 @click.option(
@@ -63,8 +63,8 @@ def command(
     """Tune and race CONTESTANTS on each PROBLEM, and compare them by performance profiles.
 
     PROBLEMs are files, folders (all *.nn below) or globs (quoted): specs without an optimizer, with `tune { by = …;
-    target = … }`. CONTESTANTS is a file with a `race` and the spaces of its lanes. DIR gets the run of each problem,
-    bench.json, report.html, results.csv, profile.csv, table.tex and profile.tex.
+    target = … }`. CONTESTANTS is a file with a `race` and the search spaces of its lanes. DIR gets the run of each
+    problem, bench.json, report.html, results.csv, profile.csv, table.tex and profile.tex.
     """
     from nnspec.benchmark.plan import Planned, plan_bench
     from nnspec.benchmark.running import bench_into

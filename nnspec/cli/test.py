@@ -49,17 +49,18 @@ def _shard(context: click.Context, parameter: click.Parameter, text: str | None)
     "--baseline",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Compare with the results in FILE; what has not changed since is not trained again.",
+    help="Compare with the results in FILE; unchanged specs are not trained again.",
 )
 @click.option("--update", is_flag=True, help="Record the specs that pass in the baseline.")
-@click.option("--update-failed", is_flag=True, help="Record those that fail as well.")
-@click.option("--retrain", is_flag=True, help="Also train what has not changed; it must give the same bits.")
+@click.option("--update-failed", is_flag=True, help="Record specs that fail as well.")
+@click.option("--retrain", is_flag=True, help="Train unchanged specs too; their results must be bit-identical.")
 @click.option(
-    "--budget", callback=seconds_of, metavar="TIME", help="Test what fits in TIME, such as 10m; what changed first."
+    "--budget",
+    callback=seconds_of,
+    metavar="TIME",
+    help="Test the specs that fit into TIME, such as 10m; changed ones first.",
 )
-@click.option(
-    "--shard", callback=_shard, metavar="I/N", help="Test the I-th of N shares of the specs that take equally long."
-)
+@click.option("--shard", callback=_shard, metavar="I/N", help="Test shard I of N; all shards take about equally long.")
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Also write the results as JUnit XML.")
 @click.option(
     "--summary",

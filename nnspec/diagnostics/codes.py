@@ -43,7 +43,7 @@ CODES: dict[str, str] = {
     "NN605": "division by zero in an expectation",
     "NN606": "figure compared with itself",
     "NN607": "settings that exclude each other",
-    "NN608": "settings chosen by a figure of the test data",
+    "NN608": "hyperparameters chosen by a test figure",
     "NN701": "more outputs than classes",
     "NN702": "activation before cross-entropy",
     "NN703": "two linear layers without an activation in between",

@@ -37,7 +37,7 @@ class WeightAverage(PlainPart):
     """Whether running statistics are computed for the averaged weights; otherwise, those of the training are used."""
 
     returns: ClassVar[bool] = False
-    """Whether training continues with the average, each time that it changes."""
+    """Whether training continues from the average each time that it changes."""
 
     def share(self, averaged: int) -> float:
         """Return s for the next weights, given how many have been averaged; before the first, θ̄ is θ."""
@@ -103,9 +103,9 @@ class Lookahead(WeightAverage):
     fraction α of the way. The optimizer keeps its state, such as momentum, when its weights return. Steps are counted
     over the whole training; what follows the last k-th one is not part of θ̄.
 
-    Zhang et al. 2019, algorithm 1, with the defaults of its authors' code. PyTorch has no such class; in the packages
-    that do, as in `tfa.optimizers.Lookahead`, it wraps an optimizer, and fast weights are evaluated unless the caller
-    exchanges them.
+    Zhang et al. 2019, algorithm 1, with the defaults of its authors' code. PyTorch has no such class. Elsewhere, as in
+    `tfa.optimizers.Lookahead`, it wraps an optimizer, and the fast weights are evaluated unless the caller exchanges
+    them.
     """
 
     spec_name = "lookahead"

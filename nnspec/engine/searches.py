@@ -1,8 +1,8 @@
-"""Searches for `tune`: they choose the settings that are tried, as points of the unit cube. A search is a frozen set of
-settings; its draws depend only on a seed and the number of the study.
+"""Searches for `tune`: they choose the points of the unit cube at which trials are placed. A search is a frozen set of
+settings; its points depend only on a seed and the number of the study.
 
-Every dimension has a stream of random numbers of its own, so that lanes with as many settings try the same points of
-their spaces, and one with more tries the same in the first of them.
+Every dimension has its own stream of random numbers, so that lanes with equally many spaces try the same points in
+theirs, and a lane with more spaces tries the same points in the first of them.
 """
 
 from __future__ import annotations
@@ -152,11 +152,11 @@ class RandomSearch(Search):
 
 
 class GridSearch(Search):
-    """Every combination of a few levels of each space, of which there are as many as fit into the budget: all spaces
-    have the same number of levels or, the first ones, one more. Choices and integers have no more levels than values.
+    """A full grid: every combination of a few levels of each space, with as many levels as fit into the budget. All
+    spaces have the same number of levels, but the first ones may have one more, and none has more than it has values.
 
-    The points of a larger budget are others, and the budget is used up only if it is such a product: of 20 trials for
-    three spaces, 18 are made, 3 · 3 · 2. The same points for all studies.
+    A larger budget gives other points, and the budget is rarely used up: of 20 trials for three spaces, 18 = 3 · 3 · 2
+    are made. All studies have the same points.
     """
 
     spec_name = "grid"
@@ -189,16 +189,17 @@ def level_counts(spaces: Sequence[Space], budget: int) -> tuple[int, ...]:
 
 
 class HalvingSearch(HaltonSearch):
-    """Successive halving: more trials for the same number of epochs, most of which end early. All are trained for
-    1/d of their epochs with d = factor^(rungs − 1); the best 1/`factor` of them continue to 1/(d / factor), and so on,
-    until the last rung is trained to the end. A trial that continues is trained as if it had never paused, with the
-    schedule of its full length.
+    """Successive halving: more trials for the same number of epochs, most of which are stopped early. All are trained
+    for 1/d of their epochs with d = factor^(rungs − 1); the best 1/`factor` of them continue to 1/(d / factor), and so
+    on, until the last rung is trained to the end. A trial that continues is trained as if it had never paused, with
+    the schedule of the full training.
 
-    A budget of B trainings is spent in epochs: as many trials begin as fit into B full trainings. With `factor = 3` and
-    `rungs = 3`, a budget of 20 has 80 trials, of which 26 continue after 1/9 of their epochs, and 8 of these after 1/3.
-    Trials are the points of `halton`. If all settings fit into the budget, all of them are trained to the end.
+    A budget of B trainings is spent in epochs: as many trials are started as fit into B full trainings. With
+    `factor = 3` and `rungs = 3`, a budget of 20 has 80 trials, of which 26 continue after 1/9 of their epochs, and 8 of
+    these after 1/3. Trials are the points of `halton`. If all settings fit into the budget, all of them are trained to
+    the end.
 
-    It chooses well if the best settings lead early; slow starters, such as small learning rates, are dropped. Jamieson
+    It works well if the best settings lead early; slow starters, such as small learning rates, are dropped. Jamieson
     & Talwalkar 2016 (arXiv 1502.07943). As scikit-learn's `HalvingRandomSearchCV` with `resource` epochs, except that
     trainings continue instead of starting anew.
     """

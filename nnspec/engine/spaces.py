@@ -1,8 +1,8 @@
-"""Spaces of hyperparameters for `tune`. A space is a frozen set of settings that maps u in [0, 1) to a value, by the
-inverse of its distribution function; what chooses u is a search.
+"""Search spaces of hyperparameters for `tune`. A space is a frozen set of settings that maps u in [0, 1) to a value, by
+the inverse of its distribution function; a search chooses u.
 
-Numbers are rounded to what it takes to resolve about a thousandth of a space, so that a value as shown, such as
-`lr=0.09312`, is exactly the one that was trained, on every machine.
+Numbers are rounded to about a thousandth of the space, so that the value shown, such as `lr=0.09312`, is exactly the
+one that was trained, on every machine.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _ascending(low: float, high: float, space: str) -> None:
         raise ArgumentFault(
             "high",
             f"`high` must be greater than `low`, but both are {low:g}",
-            "a setting of a single value is not tuned",
+            "to fix a setting, write its value outside `tune`",
         )
     if low > high:
         message = f"`high` must be greater than `low`, got {low:g} and {high:g}"
@@ -131,7 +131,7 @@ class UniformSpace(Space):
         if not math.isfinite(self.width):
             raise ArgumentFault("high", "`high` − `low` is too large for a float")
         if self.width <= _CLOSEST * max(abs(self.low), abs(self.high)):
-            raise ArgumentFault("high", "`low` and `high` agree to ten digits: there is nothing to choose from")
+            raise ArgumentFault("high", "`low` and `high` agree to ten digits: there is nothing to tune")
 
     @property
     def width(self) -> float:
@@ -153,8 +153,8 @@ class UniformSpace(Space):
 
 
 class LogUniform(Space):
-    """Numbers between `low` and `high` whose logarithms are all equally likely: low · (high / low)^u. Each decade has
-    the same share.
+    """Numbers between `low` and `high`, uniform on a logarithmic scale: low · (high / low)^u. Each decade has the same
+    share.
 
     SciPy's and Ray Tune's `loguniform`, Optuna's `suggest_float(…, log=True)`. In hyperopt, the ends of `loguniform`
     are given as their logarithms.
@@ -173,7 +173,7 @@ class LogUniform(Space):
     )
     resembles = (
         ("lognormal", "qlognormal", "qloguniform"),
-        "it draws the logarithm uniformly between two ends, which are given as they are: `loguniform(1e-4, 1)`",
+        "its logarithm is uniform between two ends, which are not given as logarithms: `loguniform(1e-4, 1)`",
     )
     examples = ({"low": 1e-5, "high": 0.1}, {"low": 0.1, "high": 0.11}, {"low": 1e-300, "high": 1e300})
     low: Annotated[Positive, Low]
@@ -182,7 +182,7 @@ class LogUniform(Space):
     def __post_init__(self) -> None:
         _ascending(self.low, self.high, self.spec_name)
         if self.width <= _CLOSEST:
-            raise ArgumentFault("high", "`low` and `high` agree to ten digits: there is nothing to choose from")
+            raise ArgumentFault("high", "`low` and `high` agree to ten digits: there is nothing to tune")
 
     @property
     def scale(self) -> Literal["log"]:
@@ -215,7 +215,7 @@ class Integers(Space):
     """The integers from `low` to `high`, both included. With `log`, each is as likely as the interval of ±1/2 about it
     on a logarithmic scale, as for Optuna's `suggest_int(…, log=True)`; otherwise, all are equally likely.
 
-    `high` is included as in Optuna; SciPy, NumPy, hyperopt and Ray Tune leave it out in `randint`.
+    `high` is included as in Optuna; SciPy, NumPy, hyperopt and Ray Tune exclude it in `randint`.
 
     Raises ValueError if `low` is not less than `high`, or if `low` is less than 1 with `log`.
     """
@@ -241,7 +241,7 @@ class Integers(Space):
         _ascending(self.low, self.high, self.spec_name)
         if self.log and self.low < 1:
             message = f"`low` must be at least 1 with `log`, got {self.low}"
-            raise ArgumentFault("low", message, "start at 1, or choose from all alike with `log=false`")
+            raise ArgumentFault("low", message, "start at 1, or use a linear scale with `log=false`")
 
     @property
     def all_values(self) -> range:
@@ -313,7 +313,7 @@ class Choice(Space):
         self._convert(values=tuple(self.values))
         if len(self.values) < 2:
             message = f"`values` must have at least two values to choose from, got {len(self.values)}"
-            raise ArgumentFault("values", message, "a setting of a single value is not tuned")
+            raise ArgumentFault("values", message, "to fix a setting, write its value outside `tune`")
         keys = [*map(_key, self.values)]
         twice = next((value for i, value in enumerate(self.values) if keys[i] in keys[:i]), None)
         if len({*keys}) < len(keys):

@@ -1,4 +1,4 @@
-"""Specs that were tested, against the baseline: what changed, what cannot be told, and what to record."""
+"""Test results compared with the baseline: what changed, what is unclear, and what to record."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Record:
         return settled(tested, self.baseline, accept=self.update)
 
     def remarks(self, tested: Sequence[SpecReport]) -> Iterator[str]:
-        """Yield what else there is to say: why specs were trained, what got better, what these seeds cannot tell, what
+        """Yield the remaining remarks: why specs were trained, what got better, what changed without significance, what
         is new, and what is gone."""
         if self.path is None:
             return
@@ -122,7 +122,7 @@ class Record:
         refused = [spec.path for spec in tested if not spec.ok and not (self.update_failed and spec.memory.now)]
         cut = [spec.path for spec in tested if spec.interrupted]
         if refused:
-            how = "" if self.update_failed else "; --update-failed records specs that were trained nevertheless"
+            how = "" if self.update_failed else "; --update-failed also records failed specs that were trained"
             yield f"not recorded: {_some(refused)}: failed{how}"
         if cut:
             yield f"not recorded: {_some(cut)}: interrupted"
@@ -191,8 +191,8 @@ def _of_spec(spec: SpecReport, *, accepted: bool) -> Iterator[str]:
         nearest = min(unclear, key=lambda each: each.change.p if each.change is not None else 1.0)
         of = sum(each.change is not None for each in found)
         yield (
-            f"unclear: {name}: {len(unclear):,} of {plural(of, 'figure')} changed by less than these seeds can "
-            f"show, such as {printable(nearest.name)} {nearest.text}; {nearest.lack}"
+            f"unclear: {name}: {len(unclear):,} of {plural(of, 'figure')} changed, but not "
+            f"significantly, such as {printable(nearest.name)} {nearest.text}; {nearest.lack}"
         )
     for outcome, words in (("new", "not in the baseline"), ("gone", "only in the baseline")):
         names = [each.name if each.figure else f"lane {each.name}" for each in found if each.outcome == outcome]

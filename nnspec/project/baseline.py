@@ -172,7 +172,7 @@ def read_baseline(path: Path) -> Baseline:
     try:
         text = read_limited(path, _LARGEST).decode("utf-8")
     except FileNotFoundError:
-        raise BaselineError(f"no baseline in {path}; --update writes it") from None
+        raise BaselineError(f"{path} does not exist; --update creates it") from None
     except UnicodeDecodeError:
         raise BaselineError(f"{path} is not a baseline: it is not UTF-8 text") from None
     except (OSError, ValueError) as error:
@@ -190,7 +190,7 @@ def read_baseline(path: Path) -> Baseline:
         ) from None
     except (ValueError, TypeError, RecursionError) as error:
         why = printable(" ".join(str(error).split())[:200])
-        raise BaselineError(f"{path} is not a baseline that can be used: {why}") from None
+        raise BaselineError(f"{path} cannot be used as a baseline: {why}") from None
 
 
 def _refuse_monsters(record: Any) -> None:
@@ -219,7 +219,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is not a number of JSON")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def _shown(value: Any) -> str:
@@ -242,7 +242,7 @@ def _baseline(record: Any) -> Baseline:
 def _spec(record: Any, path: str) -> SpecEntry:
     where = f"the entry of {_shown(path)}"
     if "\0" in path:
-        raise ValueError(f"{where} is no path")
+        raise ValueError(f"{where} is not a path")
     entry = _known(record, SpecEntry, where)
     lanes = {
         name: _lane(each, f"lane {_shown(name)} of {path}") for name, each in _get(entry, "lanes", dict, where).items()
@@ -267,7 +267,7 @@ def _lane(record: Any, where: str) -> LaneEntry:
     entry = _known(record, LaneEntry, where)
     seeds = tuple(_of(seed, int, f"a seed of {where}") for seed in _get(entry, "seeds", list, where))
     if len(set(seeds)) < len(seeds) or not seeds:
-        raise ValueError(f"{where} has no seeds, or one of them twice")
+        raise ValueError(f"{where} has no seeds, or duplicate ones")
     figures: dict[str, tuple[float, ...]] = {}
     for name, values in _get(entry, "figures", dict, where).items():
         what = f"{_shown(name)} of {where}"

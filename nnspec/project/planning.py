@@ -1,4 +1,4 @@
-"""Which specs to test, and in which order: a share of them for each CI job, and those that fit in a time."""
+"""Which specs to test, and in which order: one shard for each CI job, and the specs that fit into a time budget."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Schedule:
             seconds = sum(each.expected for each in self.omitted)
             needed = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
             number = plural(len(self.omitted), "spec")
-            yield f"not tested, since they do not fit in the budget: {number}, about {needed}: {paths}"
+            yield f"not tested for lack of time: {number}, about {needed}: {paths}"
 
 
 def schedule(

@@ -245,14 +245,14 @@ class Difference:
 
     @property
     def lack(self) -> str:
-        """What it takes to tell whether a figure changed, if these seeds cannot."""
+        """How many seeds would detect a change of this size, if it is not significant."""
         if self.outcome != "unclear" or self.change is None:
             return ""
         if self.change.needed is not None:
-            return f"about {self.change.needed:,} seeds are needed to tell"
+            return f"about {self.change.needed:,} seeds are needed to detect a change of this size"
         if min(self.change.sizes) < 2:
-            return "it takes several seeds to tell: set `train.repeats`"
-        return "more seeds are needed to tell"
+            return "a test needs several seeds: set `train.repeats`"
+        return "more seeds are needed to detect a change"
 
 
 def compared(then: SpecEntry, now: SpecEntry, level: float) -> Iterator[Difference]:

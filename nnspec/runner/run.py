@@ -62,7 +62,7 @@ def run_program(
     """
     tuning = compiled.program.tuning
     if tuning is not None and tuning.settings.race:
-        raise NnspecError("this spec has `tune`, so its settings must be searched for before it can be trained")
+        raise NnspecError("this spec has `tune`, so its hyperparameters must be tuned before it can be trained")
     if options.compiled == "always":
         check_compiler()
     compiled = replace(compiled, program=with_all_weights(compiled.program))

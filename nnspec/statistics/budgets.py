@@ -1,4 +1,4 @@
-"""What fewer trials would have found: the best figure as a function of the number of trials."""
+"""The expected best figure as a function of the number of trials."""
 
 from __future__ import annotations
 

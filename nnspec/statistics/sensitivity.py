@@ -1,4 +1,4 @@
-"""How far one hyperparameter may be off, from trials in which all of them vary together."""
+"""The tolerance of one hyperparameter, from trials in which all of them vary together."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Trial = tuple[float, float]
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """The values of a hyperparameter with which the others, if tuned, still get a figure that is good enough.
+    """The range of a hyperparameter in which the figure is still good enough, if the others are tuned.
 
-    Where the range cannot be told, `low` and `high` are NaN, and `reason` says why.
+    If the range is unknown, `low` and `high` are NaN, and `reason` says why.
     """
 
     curve: tuple[tuple[float, float], ...]
@@ -43,7 +43,7 @@ class Sensitivity:
     def factor(self) -> float | None:
         """√(high / low): from the middle of the range, the value may be off by this factor to either side.
 
-        At least this factor if the range is open. None if it cannot be told, or if the values are not on a log scale.
+        At least this factor if the range is open. None if it is unknown, or if the values are not on a log scale.
         """
         return None if self.reason or not self.log else math.sqrt(self.high / self.low)
 
@@ -110,13 +110,13 @@ def _most(least: float, untrained: float) -> float:
 
 
 def _reason(trials: Sequence[Trial], enough: Sequence[Trial], least: float, most: float) -> str:
-    """Why the range cannot be told; empty if it can."""
+    """Why the range is unknown; empty if it is known."""
     n, values = len(trials), {value for value, _ in enough}
     reasons = (
         (n < FEWEST, f"{n} trials are too few, {FEWEST} are needed"),
         (math.isinf(least), "all trials diverged"),
         (least < 0, "the best trial is better than the ideal figure"),
-        (math.isinf(most), "the best trial has the ideal figure, and twice no gap is none"),
+        (math.isinf(most), "the best trial has the ideal figure, so the gap cannot double"),
         (most < least, "no trial is better than the untrained network"),
         (
             len(values) < 2,

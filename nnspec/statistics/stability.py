@@ -18,10 +18,10 @@ __all__ = ["Stability", "over_seeds", "over_trials"]
 
 @dataclass(frozen=True)
 class Stability:
-    """How often each lane comes first if what it was judged by is drawn again.
+    """How often each lane comes first when the figures are resampled.
 
-    A share is no p-value: of two lanes that do not differ, one stays first in 95 % of resamples much more often than
-    one time in twenty. docs/statistics.md has the figures.
+    A share is not a p-value: of two lanes that do not differ, one stays first in 95 % of resamples much more often than
+    one time in twenty. See docs/statistics.md for the rates.
     """
 
     winner: str

@@ -1,4 +1,4 @@
-"""When curves reach a target, and what several of them say together although some never do."""
+"""The time to a target: of one curve, and of several, some of which may never reach it."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Times:
     last: float
     """The earliest and the latest; inf if not all (for `first`: if none) reached it."""
     mean_of_reached: float
-    """The mean of those that reached it: too good for a lane that often does not. NaN if there are none."""
+    """The mean of those that reached it: too optimistic for a lane that often does not. NaN if there are none."""
     expected: float
-    """The expected time to reach it if one starts again with another seed after each failure.
+    """The expected running time, with a restart with another seed after each failure.
 
     The time spent in all trainings, divided by how many reached it: the expected running time of Hansen et al. (2021),
     COCO: a platform for comparing continuous optimizers in a black-box setting, Optim. Methods Softw. 36(1). Infinite

@@ -65,17 +65,17 @@ One setting changes what the other relies on. `LBFGS` looks along a line for a l
 on the way: clipped gradients are not those of its loss, a constraint or `lookahead` moves the weights elsewhere, and a
 parameter with a rate of its own would leave the line. A sharpness-aware step needs two gradients of the same batch, so
 it cannot be accumulated from several. `ScheduleFreeSGD` and `ScheduleFreeAdamW` evaluate an average that they compute
-themselves, so there cannot be another one, nor a constraint, which would hold for the weights in training only.
+themselves, so they exclude any other average, and a constraint, which would apply to the training weights only.
 """,
         Example("optimizer = LBFGS\ntrain { batch = data.size; clip_norm = 1 }\n"),
         Example("optimizer = LBFGS\ntrain { batch = data.size; penalty = L2(1e-4) }\n"),
     ),
     "NN608": Explanation(
         """
-`tune` tries many settings and keeps those with the best figure. A figure of the test data would then be the luckiest
-of many looks at it, and say little about other data. Hold out samples of the training data and choose by those; the
-race that follows still measures its winners on the test data, which no trial has seen. Without held-out samples,
-settings can be chosen by the training loss.
+`tune` tries many settings and keeps those with the best figure. If that is a test figure, the reported result is the
+best of many looks at the test data, which is too optimistic. Hold out a validation set and choose settings by it; the
+race then measures the chosen settings on the test data, which no trial has seen. Without a validation set, settings
+can be chosen by the training loss.
 """,
         Example("tune { by = test_loss; optimizer.lr = loguniform(1e-3, 1) }\n"),
         Example("tune { by = val_loss; optimizer.lr = loguniform(1e-3, 1) }\ntrain.validation = 0.2\n"),

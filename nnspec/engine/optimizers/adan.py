@@ -1,4 +1,4 @@
-"""Adan: Nesterov momentum from the change of the gradient, with adaptive rates."""
+"""Adan: Nesterov momentum, estimated from changes of the gradient, with adaptive rates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Muon: the momentum of a matrix is orthogonalised, so that a step moves all directions alike."""
+"""Muon: the momentum of each matrix is orthogonalised, so that a step is equally long in all directions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prodigy: Adam that estimates its rate, from how far it has come along the gradients."""
+"""Prodigy: Adam that estimates its own learning rate."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Prodigy(Optimizer):
     m ← β₁·m + (1−β₁)·d·g, v ← β₂·v + (1−β₂)·d²·g², θ ← (1 − lr·d·λ)·θ − lr·d·m / (√v + d′·ε); then d ← d′.
 
     d is one number for all parameters, which estimates the distance from the first weights θ₁ to the solution: ⟨ ⟩ and
-    ‖ ‖₁ are sums over all that are trained. It starts from `d0` and never falls; after its first growth, a step
+    ‖ ‖₁ are sums over all that are trained. It starts from `d0` and never decreases; after its first increase, a step
     increases it at most by the factor `growth_rate` (`none`: any). So lr is a multiple of the estimate: leave it at 1,
     or give it a schedule; to tune the method, change `d_coef`. β₃ is √β₂ by default. `use_bias_correction` multiplies
     lr by √(1−β₂ᵗ) / (1−β₁ᵗ) at step t, and `safeguard_warmup` omits lr in s, for long warm-ups. At a rate of 0, a step

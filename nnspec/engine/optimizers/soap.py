@@ -1,4 +1,4 @@
-"""SOAP: Adam in the eigenbases of Shampoo's matrices, which describe how the gradients of a matrix are correlated."""
+"""SOAP: Adam in the eigenbases of Shampoo's preconditioners, the correlations of the gradients of a matrix."""
 
 from __future__ import annotations
 

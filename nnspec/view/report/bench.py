@@ -51,9 +51,9 @@ def _scores(result: BenchResult) -> Iterator[Block]:
     head, rows = words.scores(result)
     yield Table(head, rows, numbers=1)
     yield Text(
-        "The score is the area below a performance profile up to τ = 4, from 0 to 1 (Dahl et al. 2023), with its 95 % "
-        "interval; “highest in” is the share of resamples of problems and of seeds in which it is the highest. A "
-        "target counts as reached if more than half of the trainings reach it. A share is not a p-value.",
+        "The score is the mean height of the performance profile from τ = 1 to 4 (Dahl et al. 2023), with its 95 % "
+        "interval. “Highest in” is the share of resamples of problems and seeds in which the contestant has the "
+        "highest score; it is not a p-value. A target counts as reached if more than half of the trainings reach it.",
         "soft",
     )
 
@@ -65,11 +65,11 @@ def _profiles(result: BenchResult) -> Iterator[Block]:
     yield Legend.of([(name, places.get(name)) for name in result.names])
     yield SideBySide([*_charts(result, places)])
     yield Text(
-        "ρ(τ): the share of the problems on which the median of a contestant over its trainings is at most τ times "
-        "that of the best contestant (Dolan & Moré 2002). A contestant that reaches a target in at most half of its "
-        "trainings fails the problem. Bands, of the two with the highest scores: 95 %, by drawing problems and seeds "
-        "again, pointwise. A ratio depends on who takes part: without a contestant, the order of the others may "
-        "change.",
+        "Performance profiles: ρ(τ) is the share of problems on which a contestant’s median time to the target is at "
+        "most τ times that of the fastest (Dolan & Moré 2002). A contestant that reaches a target in at most half "
+        "of its trainings fails the problem. Bands: pointwise 95 % bootstrap intervals over problems and seeds, for "
+        "the two contestants with the highest scores. Ratios depend on the set of contestants: if one is removed, the "
+        "order of the others may change.",
         "soft",
     )
 
@@ -91,7 +91,7 @@ def _charts(result: BenchResult, places: dict[str, int]) -> Iterator[Block]:
                     low=[y for _, y in low] if has_band else (),
                     high=[y for _, y in high] if has_band else (),
                     places=[x for x, _ in points],
-                    unit=f"τ: at most τ times the {measure} of the best",
+                    unit=f"τ: at most τ times the {measure} of the fastest",
                 )
             )
         drawn = chart(f"Profiles over {measure}", series, scale=Scale(0.0, 1.0, percent=True), log_across=True)

@@ -1,4 +1,4 @@
-"""A bench on the terminal: its plan, its progress, and its tables."""
+"""A bench on the terminal: plan, progress and tables."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["bench_verification_record", "outcome", "print_bench", "print_bench_v
 
 
 def outcome(problem: Problem, before: bool) -> str:
-    """Return the end of a problem's line: `Adam is the best, 0.012; 2 of 5 reach the target (2.1 s)`."""
+    """Return the end of a problem's line: `Adam is best, val loss 0.012; 2 of 5 reach the target (2.1 s)`."""
     if problem.status != "done":
         return printable(f"{problem.status.upper()}: {problem.message.splitlines()[0]}")
     best = problem[problem.best]
     figure = f"{problem.by.replace('_', ' ')} {numbers.figure(problem.by, best.interval().mean)}"
     reached = sum(entry.times("steps").reached * 2 > len(entry.runs) for entry in problem.entries)
-    done = "done before" if before else f"{problem.took:.1f} s"
-    text = f"{problem.best} is the best with {figure}; {reached} of {len(problem.entries)} reach the target ({done})"
+    done = "already done" if before else f"{problem.took:.1f} s"
+    text = f"{problem.best} is best, {figure}; {reached} of {len(problem.entries)} reach the target ({done})"
     return printable(text)
 
 
@@ -107,7 +107,11 @@ def print_bench_verification(found: BenchVerification, console: Console) -> None
     for text in found.faults:
         say(console, f"✗ {printable(text)}", style="bold red")
     if found.missing:
-        say(console, f"! without results, so not verified: {printable(', '.join(found.missing))}", style="yellow")
+        say(
+            console,
+            f"! not verified, because they have no results: {printable(', '.join(found.missing))}",
+            style="yellow",
+        )
     if found.same:
         say(console, "✓ all runs are identical, bit for bit, and all results follow from them", style="green")
 

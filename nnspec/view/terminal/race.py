@@ -393,7 +393,7 @@ def _lanes(
 
 
 def _searched(trials: Trials) -> str:
-    return f"searching for settings: {trials.ended} of {trials.count} trials done, {trials.percent} % of the epochs"
+    return f"tuning: {trials.ended} of {trials.count} trials done, {trials.percent} % of the epochs"
 
 
 def _trials(trials: Trials, console: Console) -> Table:
@@ -403,7 +403,7 @@ def _trials(trials: Trials, console: Console) -> Table:
         Column("lane", [each.lane for each in lanes], 0),
         Column("done", [f"{each.ended}/{each.count}" for each in lanes], 0, right=True),
         Column("training", [str(each.running or "–") for each in lanes], 2, right=True),
-        Column("ended early", [str(each.dropped or "") for each in lanes], 4, right=True),
+        Column("stopped early", [str(each.dropped or "") for each in lanes], 4, right=True),
         Column("diverged", [str(each.lost or "") for each in lanes], 3, right=True),
         Column(f"best {trials.by.replace('_', ' ')} so far", [each.best or "–" for each in lanes], 1, right=True),
     ]

@@ -27,7 +27,7 @@ class LaneTrials:
     running: int = 0
     """Trials that began and have not ended."""
     dropped: int = 0
-    """Trials that ended early because others were better."""
+    """Trials that were stopped early because others were better."""
     lost: int = 0
     """Trials that diverged or failed."""
     figures: dict[str, float] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class LaneTrials:
     @property
     def in_words(self) -> str:
         """`SGD: 20 trials done, 1 diverged or failed, best val loss 0.231`."""
-        dropped = f", {self.dropped} of them ended early" if self.dropped else ""
+        dropped = f", {self.dropped} of them stopped early" if self.dropped else ""
         lost = f", {self.lost} diverged or failed" if self.lost else ""
         best = f", best {self.by.replace('_', ' ')} {self.best}" if self.best else ""
         return f"{self.lane}: {self.ended} trial{'s' * (self.ended != 1)} done{dropped}{lost}{best}"

@@ -42,13 +42,13 @@ class Grid:
 
 
 def head(result: BenchResult) -> str:
-    """Return what was compared: `5 contestants on 10 problems, 10 trials each`."""
+    """Return what was compared: `5 contestants on 10 problems, tuned with 10 trials each and raced with 5 seeds`."""
     runs = {len(entry.runs) for problem in result.done for entry in problem.entries}
-    repeats = f", and raced with {next(iter(runs))} seeds" if len(runs) == 1 and runs != {1} else ""
+    repeats = f" and raced with {next(iter(runs))} seeds" if len(runs) == 1 and runs != {1} else ""
     all_of_them = f"{len(result.done)} of " if result.done != result.problems else ""
     problems = f"{all_of_them}{_several(len(result.problems), 'problem')}"
     contestants = _several(len(result.names), "contestant")
-    return f"{contestants} on {problems}, tuned by {_several(result.trials, 'trial')} each{repeats}"
+    return f"{contestants} on {problems}, tuned with {_several(result.trials, 'trial')} each{repeats}"
 
 
 def _several(count: int, noun: str) -> str:
@@ -56,24 +56,24 @@ def _several(count: int, noun: str) -> str:
 
 
 def remarks(result: BenchResult) -> Iterator[str]:
-    """Yield what was not done, and why."""
+    """Yield what is missing from the results, and why."""
     if result.trials < result.asked:
-        yield f"{result.trials} trials of each contestant instead of {result.asked}, to fit in the budget of time"
+        yield f"{result.trials} trials per contestant instead of {result.asked}, to fit into the time budget"
     for problem in result.problems:
         if problem.status != "done":
-            yield f"{problem.name} is not part of the results: {problem.message}"
+            yield f"{problem.name} is excluded from the results: {problem.message}"
     for problem in result.done:
         yield from (f"{problem.name}: {note}" for note in problem.notes)
         for entry in problem.entries:
             if lost := sum(run.figure is None for run in entry.runs):
                 count = f"{lost} of {len(entry.runs)} trainings"
-                yield f"{problem.name}: {entry.contestant} ended without a figure in {count}"
+                yield f"{problem.name}: {count} of {entry.contestant} ended without a final figure"
 
 
 def conclusions(result: BenchResult) -> Iterator[str]:
     """Yield what the results say, in sentences."""
     if not result.done:
-        yield "No problem is done, so that there is nothing to compare."
+        yield "No problem is finished, so there is nothing to compare."
         return
     for measure in SHOWN:
         profiles, bands = result.profiles(measure), result.bands(measure)
@@ -81,18 +81,18 @@ def conclusions(result: BenchResult) -> Iterator[str]:
         first = scores.index(max(scores))
         best, band = profiles[first], bands[first]
         if not any(scores):
-            yield f"In {measure}: no contestant reaches a target."
+            yield f"In {measure}, no contestant reaches any target."
             continue
         tied = [each.contestant for each in profiles if each.score() == best.score()]
         if len(tied) > 1:
             yield f"In {measure}, {_listed(tied)} have the same score, {best.score():.2f}."
             continue
-        unsettled = "" if band.best >= _FIRM else ", so this does not settle which is the best"
+        unsettled = "" if band.best >= _FIRM else ", which is not enough to name a winner"
         yield (
             f"In {measure}, {best.contestant} has the highest score, {best.score():.2f} "
-            f"[{band.score[0]:.2f}, {band.score[1]:.2f}]: it is within twice the {measure} of the fastest contestant "
-            f"on {_share(best.share(2.0), len(result.done))}. It has the highest score in {100 * band.best:.0f} % of "
-            f"resamples of problems and seeds{unsettled}."
+            f"[{band.score[0]:.2f}, {band.score[1]:.2f}]: it takes at most twice the {measure} of the fastest "
+            f"contestant on {_share(best.share(2.0), len(result.done))}. It has the highest score in "
+            f"{100 * band.best:.0f} % of resamples of problems and seeds{unsettled}."
         )
     wins = {name: sum(problem.best == name for problem in result.done) for name in result.names}
     leaders = sorted((name for name in wins if wins[name]), key=lambda name: -wins[name])
@@ -107,7 +107,7 @@ def conclusions(result: BenchResult) -> Iterator[str]:
         )
     unsolved = [problem.name for problem in result.done if not any(_solves(entry) for entry in problem.entries)]
     if unsolved:
-        yield f"No contestant reaches the target of {_listed(unsolved)}, which counts against all."
+        yield f"No contestant reaches the target of {_listed(unsolved)}, which counts against all of them."
 
 
 def _solves(entry: Entry) -> bool:
