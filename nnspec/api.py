@@ -563,11 +563,9 @@ def _run_into(
 
             tuned = tuned_by(compiled.program.tuning, compiled.program, result.lanes)
         if tuned is not None:
-            from nnspec.results.search_summary import search_record
+            from nnspec.results.search_summary import tuned_record
 
-            race = () if searches else compiled.program.lanes
-            found = search_record(tuned, race, {} if searches else result.lanes)
-            result.tuned, result.summary["tuned"] = tuned, tuned.record() | {"summary": found}
+            result.tuned, result.summary["tuned"] = tuned, tuned_record(tuned, compiled.program, result.lanes)
         notes.extend(_elsewhere(result.summary["ways"]))
         result.notes = (*result.notes, *notes)
         if result.notes:

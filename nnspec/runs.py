@@ -17,7 +17,7 @@ from nnspec.diagnostics import Source
 from nnspec.errors import NnspecError
 from nnspec.files import NotRegularError, open_regular
 from nnspec.records.reading import usable
-from nnspec.records.saved import TRIALS, TRIALS_ONLY, RunError, SavedRun, open_run, require_parts
+from nnspec.records.saved import MANIFEST, TRIALS, TRIALS_ONLY, RunError, SavedRun, open_run, require_parts
 from nnspec.results.tuning import Tuned
 from nnspec.semantics.meaning import SEMANTICS, changes, identity, meaning
 
@@ -383,20 +383,21 @@ def verify_again(
     saved: SavedRun, compiled: Compiled, access: Access, observer: Observer, *, jobs: int | None = 1
 ) -> Verification:
     """Repeat a saved run and compare. Raises KeyboardInterrupt on Ctrl-C, since half a run proves nothing."""
-    found, _ = _repeated(saved, compiled, access, observer, jobs)
-    if "tuned" not in saved.summary or not saved.keeps_weights:
-        return found
-    trials = saved.trials
+    trials = saved.trials if "tuned" in saved.summary and saved.keeps_weights else None
     if trials is None:
+        found, _ = _repeated(saved, compiled, access, observer, jobs)
+        if "tuned" not in saved.summary or not saved.keeps_weights:
+            return found
         gone = f"{saved.path} has no folder {TRIALS}, so it cannot be verified how its settings were chosen"
         return replace(found, spoilt=(*found.spoilt, gone))
     searched, again = _repeated(trials, compile_run(trials), access, observer, jobs)
+    found, _ = _repeated(saved, compiled, access, observer, jobs, again.tuned)
     return replace(
         found,
         matches=(*searched.matches, *found.matches),
         data=found.data and searched.data,
         left=(*searched.left, *found.left),
-        spoilt=(*searched.spoilt, *_other_choice(saved, trials, again), *found.spoilt),
+        spoilt=(*_other_choice(saved, trials, again), *searched.spoilt, *found.spoilt),
     )
 
 
@@ -417,24 +418,40 @@ def _other_choice(saved: SavedRun, trials: SavedRun, again: RunResult) -> Iterat
 
 
 def _repeated(
-    saved: SavedRun, compiled: Compiled, access: Access, observer: Observer, jobs: int | None
+    saved: SavedRun,
+    compiled: Compiled,
+    access: Access,
+    observer: Observer,
+    jobs: int | None,
+    tuned: Tuned | None = None,
 ) -> tuple[Verification, RunResult]:
-    """Repeat one run and compare."""
-    from nnspec.analysis.verify import Records, compare_records, records_of, spoilt_weights
+    """Repeat one run and compare; `tuned` is the search that the settings of a race come from."""
+    from nnspec.analysis.verify import Records, compare_records, other_results, records_of, spoilt_weights
     from nnspec.records.write import history_record, trace_record
+    from nnspec.results.search_summary import tuned_record
     from nnspec.results.tuning import tuned_by
     from nnspec.runner.options import RunOptions
     from nnspec.runner.run import run_program
 
     known, spoilt = records_of(saved), list(spoilt_weights(saved))
+    if identity(saved.manifest.meaning) != saved.manifest.identity:
+        spoilt.append(f"`meaning` in {saved.path / MANIFEST} is not what `identity` is a digest of")
     program = on_its_data(saved, compiled)
     result = run_program(program, access, observer, options=RunOptions(jobs))
     if result.interrupted:
         raise KeyboardInterrupt
     if program.program.tuning is not None:
-        result.tuned = tuned_by(program.program.tuning, program.program, result.lanes)
+        tuned = tuned_by(program.program.tuning, program.program, result.lanes)
+    if tuned is not None:
+        result.tuned, result.summary["tuned"] = tuned, tuned_record(tuned, program.program, result.lanes)
     again = Records("a new run of it", result.summary, history_record(result)["lanes"], trace_record(result)["lanes"])
-    return compare_records(known, again, spoilt), result
+    found = compare_records(known, again, spoilt)
+    if not found.same:
+        return found, result
+    with usable(saved.path / "summary.json"):
+        return replace(
+            found, spoilt=tuple(other_results(saved.summary, again.summary, saved.path / "summary.json"))
+        ), result
 
 
 def verify_with(saved: SavedRun, other: SavedRun) -> Verification:

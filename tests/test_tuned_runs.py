@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,13 @@ def test_data_from_python_is_that_of_trials_and_race() -> None:
 # On disk
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("tuned") / "run"
+    run(out=place)
+    return place
+
+
 def test_the_record_has_every_trial_and_reads_back(tmp_path: Path, tuned: RunResult) -> None:
     found = run(out=tmp_path / "run")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -241,6 +249,32 @@ def test_another_choice_is_not_verified(tmp_path: Path) -> None:
     found = nnspec.runs.verify(tmp_path / "run")
     assert not found.same
     assert "has other settings than the search chooses" in found.spoilt[0]
+
+
+@pytest.mark.parametrize("trials", ["", "trials"])
+@pytest.mark.parametrize("name", ["figure", "places", "to_target", "steps"])
+def test_every_figure_of_a_search_is_verified(shared: Path, tmp_path: Path, trials: str, name: str) -> None:
+    shutil.copytree(shared, tmp_path / "run")
+    path = tmp_path / "run" / trials / "summary.json"
+    summary = json.loads(path.read_text())
+    trial = summary["tuned"]["studies"][1]["trials"][2]
+    trial[name] = {"optimizer.lr": 0.5} if name == "places" else (trial[name] or 0) + 1e-9
+    path.write_text(json.dumps(summary))
+    found = nnspec.runs.verify(tmp_path / "run")
+    assert not found.same
+    assert f"tuned.studies[1].trials[2].{name}" in found.spoilt[0]
+
+
+def test_a_resumed_race_and_trials_alone_are_verified(tmp_path: Path) -> None:
+    def interrupt(lane: str, epoch: int, figures: Any) -> None:
+        if "trial" not in lane:
+            raise KeyboardInterrupt
+
+    run(out=tmp_path / "run", on_epoch=interrupt)
+    run(out=tmp_path / "run", resume=True)
+    assert nnspec.runs.verify(tmp_path / "run").same
+    run("tune { race = false; budget = 2; optimizer.lr = [0.1, 0.2] }", out=tmp_path / "trials")
+    assert nnspec.runs.verify(tmp_path / "trials").same
 
 
 def test_without_its_trials_a_run_is_not_verified(tmp_path: Path) -> None:
@@ -295,6 +329,9 @@ def test_a_link_for_the_trials_is_refused(tmp_path: Path) -> None:
         lambda tuned: tuned.pop("by"),
         lambda tuned: tuned["studies"][0].update(chosen=99),
         lambda tuned: tuned["studies"][0]["trials"][0].update(settings={"optimizer.lr": {}}),
+        lambda tuned: tuned["studies"][1]["trials"][0].update(settings={}),
+        lambda tuned: tuned["studies"][1]["trials"][0].update(lane="SGD"),
+        lambda tuned: tuned["studies"][1].update(lane="x"),
         lambda tuned: tuned["spaces"]["SGD"]["optimizer.lr"].update(part="eval"),
         lambda tuned: tuned["spaces"]["SGD"]["optimizer.lr"].update(low=-1),
     ],

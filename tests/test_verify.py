@@ -149,6 +149,30 @@ def test_the_command_exits_with_0_and_1_and_writes_nothing(path: Path) -> None:
     assert {file: file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()} == before
 
 
+@pytest.mark.parametrize(
+    ("file", "place", "words"),
+    [
+        ("summary.json", ("lanes", 0, "final", "loss"), "lanes[0].final.loss in"),
+        ("summary.json", ("lanes", 1, "repeats", 0, "fingerprints", "order"), "lanes[1].repeats[0].fingerprints.order"),
+        ("summary.json", ("best", "value"), "best.value"),
+        ("summary.json", ("spec", "sha256"), "spec.sha256"),
+        ("run.json", ("meaning", "shared", "seed"), "`meaning` in"),
+        ("history.json", ("lanes", "SGD", "repeats", 0, "gradient_norms", "Linear1.bias", 2), ""),
+    ],
+)
+def test_what_follows_from_a_run_is_verified_too(path: Path, file: str, place: tuple[Any, ...], words: str) -> None:
+    def change(record: Any) -> None:
+        for key in place[:-1]:
+            record = record[key]
+        value = record[place[-1]]
+        record[place[-1]] = f"{value}x" if isinstance(value, str) else value + 1
+
+    rewrite(path / file, change)
+    found = verify(path)
+    assert not found.same
+    assert words in "; ".join(found.spoilt)
+
+
 def test_runs_that_cannot_be_repeated_are_reported(path: Path) -> None:
     with pytest.raises(RunError, match="run not found: nowhere"):
         open_run("nowhere")

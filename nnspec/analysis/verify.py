@@ -1,11 +1,13 @@
 """Compare two runs of an experiment bit for bit, and find the first epoch and the tensors in which they differ.
 
 The records are compared: digests of every tensor before training and after each epoch and of the orders of samples
-(`trace.json`), exact figures (`history.json`), and the weights in the folder. Timings are ignored.
+(`trace.json`), exact figures (`history.json`), and the weights in the folder. If they agree, so must what follows from
+them in `summary.json`. Timings are ignored.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from nnspec.errors import some_of
 from nnspec.records.saved import RunError, SavedRun, usable
 from nnspec.reprs import TableRepr
 from nnspec.results.digests import array_digest
+from nnspec.text import to_json
 
 __all__ = [
     "BenchVerification",
@@ -24,11 +27,16 @@ __all__ = [
     "Verification",
     "VerifiedProblem",
     "compare_records",
+    "other_results",
     "records_of",
     "spoilt_weights",
 ]
 
 _NO_FIGURES = ("seconds", "repeats", "seed", "steps", "epochs")
+_NOT_RESULTS = ("format", "started", "environment", "ways", "notes", "data", "gradient_error", "exit_code")
+"""What `summary.json` says of how and where it was trained; and at any depth, how long it took:"""
+_TIMED = ("seconds", "seconds_to_common_loss", "profile", "message", "detail", "command", "path")
+_LISTED = 4
 
 
 @dataclass(frozen=True)
@@ -190,7 +198,9 @@ def _unfinished(run: Records) -> bool:
 def _curves(history: Mapping[str, Any], seed: int) -> dict[str, list[Any]]:
     """Return the curves of one training."""
     found = next((one for one in history.get("repeats", ()) if one["seed"] == seed), history)
-    return {name: [*values] for name, values in found.items() if name not in _NO_FIGURES and isinstance(values, list)}
+    norms = {f"gradient norm of {name}": values for name, values in found.get("gradient_norms", {}).items()}
+    curves = {**found, **norms}.items()
+    return {name: [*values] for name, values in curves if name not in _NO_FIGURES and isinstance(values, list)}
 
 
 def _status(run: Records, lane: str, seed: int) -> str:
@@ -235,6 +245,37 @@ def _match(
 def _at(values: Mapping[str, Sequence[Any]], name: str, epoch: int) -> Any:
     found = values.get(name, ())
     return found[epoch] if epoch < len(found) else None
+
+
+def other_results(recorded: Mapping[str, Any], again: Mapping[str, Any], path: Path) -> Iterator[str]:
+    """Yield what a summary says otherwise than that of a new run with the same records. Summaries of other versions may
+    say less, or know other statistics."""
+    if recorded["environment"].get("nnspec") != again["environment"].get("nnspec") or recorded["interrupted"]:
+        return
+    new = json.loads(to_json(again))
+    found = [*_differences({name: recorded[name] for name in recorded if name in new}, new)]
+    for place, ours, theirs in found[:_LISTED]:
+        yield f"{place} in {path} is {_short(ours)}, but a new run has {_short(theirs)}"
+    if len(found) > _LISTED:
+        yield f"{len(found) - _LISTED:,} more values in {path} are not those of a new run"
+
+
+def _differences(one: Any, other: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        if "seconds" in str(one.get("text", "")):  # an expectation of how long it takes
+            return
+        for name in dict.fromkeys((*one, *other) if place else one):
+            if name not in (_TIMED if place else _NOT_RESULTS):
+                yield from _differences(one.get(name), other.get(name), f"{place}.{name}" if place else name)
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for number, (ours, theirs) in enumerate(zip(one, other, strict=True)):
+            yield from _differences(ours, theirs, f"{place}[{number}]")
+    elif one != other or isinstance(one, bool) != isinstance(other, bool):
+        yield place, one, other
+
+
+def _short(value: Any) -> str:
+    return f"{str(value)[:60]}…" if len(str(value)) > 60 else str(value)
 
 
 def spoilt_weights(saved: SavedRun) -> Iterator[str]:

@@ -83,7 +83,8 @@ class SavedRun:
     @property
     def keeps_weights(self) -> bool:
         """Whether the weights of its lanes are in its folder; those of trials are not."""
-        return TRIALS_ONLY not in self.manifest.set
+        lanes = self.manifest.meaning.lanes.values()
+        return not any(name.startswith("tune.") for values in lanes for name in values)
 
     @cached_property
     def text(self) -> str:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nnspec.checker.program import Experiment
+from nnspec.checker.program import Experiment, Program
 from nnspec.engine.schedules import ConstantSchedule, Schedule
 from nnspec.results.comparisons import compared_figure
 from nnspec.results.costs import costs_of
@@ -21,7 +21,7 @@ from nnspec.statistics.stability import over_seeds, over_trials
 from nnspec.statistics.targets import time_to_target, times_to_target
 from nnspec.text import finite
 
-__all__ = ["ranges", "search_record"]
+__all__ = ["ranges", "search_record", "tuned_record"]
 
 _INCLUDED = {
     ("Momentum", "SGD"): "momentum = 0",
@@ -39,6 +39,13 @@ _INCLUDED = {
 2019, On Empirical Comparisons of Optimizers for Deep Learning, arXiv 1910.05446."""
 _MANY = 0.5
 """The fraction of diverged trials above which a search space is called too wide."""
+
+
+def tuned_record(tuned: Tuned, program: Program, lanes: Mapping[str, LaneResult]) -> dict[str, Any]:
+    """Return the record of a search in the summary of a run: of the run of its trials, or of the race."""
+    if program.tuning is not None:
+        return tuned.record() | {"summary": search_record(tuned, (), {})}
+    return tuned.record() | {"summary": search_record(tuned, program.lanes, lanes)}
 
 
 def search_record(tuned: Tuned, race: Sequence[Experiment], lanes: Mapping[str, LaneResult]) -> dict[str, Any]:

@@ -179,7 +179,7 @@ class Tuned:
             winner = None if chosen is None else {trial.number: trial for trial in trials}[chosen]
             studies.append(Study(str(study["lane"]), int(study["study"]), trials, winner))
         target = record["target"]
-        return cls(
+        found = cls(
             by=str(record["by"]),
             target=None if target is None else float(target),
             budget=int(record["budget"]),
@@ -190,6 +190,14 @@ class Tuned:
             },
             studies=tuple(studies),
         )
+        if any(
+            {*each.settings} != {*found.spaces[each.lane]} or {*each.places} != {*each.settings}
+            for each in found.trials
+        ):
+            raise ValueError("a trial has other settings than its lane has spaces")
+        if any((each.lane, each.study) != (study.lane, study.number) for study in studies for each in study.trials):
+            raise ValueError("a trial is of another lane or study")
+        return found
 
 
 def _space(record: Mapping[str, Any]) -> Space:
@@ -277,9 +285,9 @@ def _result(
         places=trial.places,
         figure=lane.final(by) if by in lane.figures else math.nan,
         status=lane.status,
-        epochs=experiment.length.epochs_at(len(steps)),
+        epochs=float(experiment.length.epochs_at(len(steps))),
         steps=int(steps[-1]) if steps else 0,
-        evaluations=evaluations[-1] if evaluations else 0.0,
+        evaluations=float(evaluations[-1]) if evaluations else 0.0,
         seconds=lane.seconds,
         to_target=int(reached) if math.isfinite(reached) else None,
     )
