@@ -66,6 +66,47 @@ def test_trials_are_trained_once_on_other_seeds_and_see_no_test_data(tuned: RunR
     assert not any(figure.startswith("test_") for lane in tuned.trials.lanes.values() for figure in lane.figures)
 
 
+@pytest.mark.parametrize("validation", ["0.2", "folds(3)"])
+def test_no_training_has_the_seed_of_another_one(validation: str) -> None:
+    tune = "tune { budget = 1; studies = 2; optimizer.lr = [0.1, 0.2] }"
+    found = nnspec.run(
+        text(tune, race="SGD", train=f"epochs = 1; repeats = 2; validation = {validation}"), offline=True
+    )
+    assert found.trials is not None
+    groups = [[one.seed for one in lane.repeats or (lane,)] for lane in found.trials.lanes.values()]
+    groups.append([one.seed for one in found["SGD,study=1"].repeats])
+    seeds = [seed for group in groups for seed in group]
+    assert sorted(seeds) == [*range(len(seeds))]
+
+
+@pytest.mark.parametrize("validation", ["0.2", "folds(3)"])
+def test_the_test_data_does_not_decide(validation: str) -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(60, 3)), rng.integers(0, 2, 60)
+    given = Spec.parse(
+        spec(
+            "Linear(6); ReLU; Linear(2)",
+            data="Given",
+            train=f"epochs = 2; batch = 8; validation = {validation}; standardise = true",
+            more="tune { budget = 4; optimizer.lr = loguniform(1e-3, 1) }",
+        )
+    )
+    results = []
+    for test in ((x[40:], y[40:]), (x[40:] * 100 + 7, 1 - y[40:])):
+        data = {"x_train": x[:40], "y_train": y[:40], "x_test": test[0], "y_test": test[1]}
+        results.append(nnspec.run(given, data=data))
+    one, other = results
+    assert one.tuned is not None
+    assert other.tuned is not None
+    assert one.trials is not None
+    assert other.trials is not None
+    assert one.tuned.flags() == other.tuned.flags()
+    for name, lane in one.trials.lanes.items():
+        assert lane.trace == other.trials.lanes[name].trace
+        assert lane.history == other.trials.lanes[name].history
+    assert one["run"].final("test_loss") != other["run"].final("test_loss")
+
+
 def test_expectations_are_those_of_the_race() -> None:
     found = nnspec.run(text(expect="SGD.test_loss < 1000 and Adam.loss > 0"), offline=True)
     assert [verdict.held for verdict in found.verdicts] == [True]

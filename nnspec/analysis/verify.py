@@ -18,7 +18,6 @@ from nnspec.errors import some_of
 from nnspec.records.saved import RunError, SavedRun, usable
 from nnspec.reprs import TableRepr
 from nnspec.results.digests import array_digest
-from nnspec.text import to_json
 
 __all__ = [
     "BenchVerification",
@@ -252,7 +251,7 @@ def other_results(recorded: Mapping[str, Any], again: Mapping[str, Any], path: P
     say less, or know other statistics."""
     if recorded["environment"].get("nnspec") != again["environment"].get("nnspec") or recorded["interrupted"]:
         return
-    new = json.loads(to_json(again))
+    new = json.loads(json.dumps(again))
     found = [*_differences({name: recorded[name] for name in recorded if name in new}, new)]
     for place, ours, theirs in found[:_LISTED]:
         yield f"{place} in {path} is {_short(ours)}, but a new run has {_short(theirs)}"

@@ -359,9 +359,11 @@ def _all_reached(mine: Mapping[str, Sequence[Dimension]], evaluator: Evaluator) 
 def as_trial(experiment: Experiment, trial: Trial) -> Experiment:
     """Return a lane as a trial: trained once, without a look at the test data, and with a seed that no lane of the race
     has, so that its settings are not judged by the luck that they were chosen for."""
-    seed = experiment.seed + experiment.train.repeats + trial.study - 1
+    train = experiment.train
+    of_trial = train.trainings // train.repeats  # one for each fold, each with the next seed
+    seed = experiment.seed + train.trainings + (trial.study - 1) * of_trial
     data = tuple(replace(choice, facts=replace(choice.facts, test=0)) for choice in experiment.data)
-    return replace(experiment, seed=seed, data=data, train=replace(experiment.train, repeats=1), trial=trial)
+    return replace(experiment, seed=seed, data=data, train=replace(train, repeats=1), trial=trial)
 
 
 def can_choose(search: Search, runs: Sequence[Run], half: bool, findings: Findings, recovery: Recovery) -> bool:
