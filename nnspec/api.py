@@ -470,19 +470,15 @@ def _searched(
     from nnspec.records.search import finished_search
     from nnspec.results.run import Place
 
-    program = _again(compiled, [TRIALS_ONLY], access)
-    if folder is None:
-        trials = _run_into(program, access, observer, None, options)
-        assert trials.tuned is not None, "its lanes are trials"
-        return trials.tuned, trials
-    if options.resume:
-        known = finished_search(folder.path / TRIALS, identity_of(program))
-        if known is not None:
+    program, make = _again(compiled, [TRIALS_ONLY], access), None
+    if folder is not None:
+        if not options.resume:
+            folder.renew()
+        elif (known := finished_search(folder.path / TRIALS, identity_of(program))) is not None:
             return known, None
-    else:
-        folder.renew()
-    trials = _run_into(program, access, observer, lambda: folder.within(TRIALS, options.resume), options)
-    if trials.interrupted and trials.place is not None:
+        make = partial(folder.within, TRIALS, options.resume)
+    trials = _run_into(program, access, observer, make, options)
+    if folder is not None and trials.interrupted and trials.place is not None:
         trials.place = Place(folder.path.as_posix(), [f"{TRIALS}/{file}" for file in trials.place.files])
     assert trials.tuned is not None, "its lanes are trials"
     return trials.tuned, trials

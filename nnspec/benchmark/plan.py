@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnspec.api import SpecError, check, check_text
+from nnspec.checker.program import Tuning
 from nnspec.compiler.proofs import Compiled
 from nnspec.diagnostics import Diagnostic, Source, render_all
 from nnspec.errors import NnspecError
@@ -39,23 +40,28 @@ class Planned:
     path: str
     sha256: str
     compiled: Compiled
+    tuning: Tuning
+    """The search of its program."""
+    target: float
 
     @property
     def budget(self) -> int:
         """The number of trials of each contestant and study."""
-        tuning = self.compiled.program.tuning
-        assert tuning is not None, "it was planned"
-        return tuning.settings.budget
+        return self.tuning.settings.budget
+
+    @property
+    def trainings(self) -> int:
+        """The number of trainings, of trials and of the race."""
+        races = sum(lane.train.trainings for lane in self.compiled.program.lanes)
+        return self.tuning.count + races * self.tuning.settings.studies
 
     def seconds(self, trials: int) -> float:
         """Return the estimated time of all trainings, one after another, with so many trials of each contestant."""
-        tuning = self.compiled.program.tuning
-        assert tuning is not None, "it was planned"
-        studies = tuning.settings.studies
+        studies = self.tuning.settings.studies
         layouts = self.compiled.layouts
         return _EACH + sum(
             layouts[lane.name].seconds
-            * (min(trials * studies, len(tuning.trials.get(lane.name, ()))) + studies * lane.train.trainings)
+            * (min(trials * studies, len(self.tuning.trials.get(lane.name, ()))) + studies * lane.train.trainings)
             for lane in self.compiled.program.lanes
         )
 
@@ -84,13 +90,7 @@ class Plan:
     @property
     def trainings(self) -> int:
         """The number of trainings of all problems."""
-        return sum(_trainings(each.compiled) for each in self.problems)
-
-
-def _trainings(compiled: Compiled) -> int:
-    tuning = compiled.program.tuning
-    assert tuning is not None, "it was planned"
-    return tuning.count + sum(lane.train.trainings * tuning.settings.studies for lane in compiled.program.lanes)
+        return sum(each.trainings for each in self.problems)
 
 
 def plan_bench(
@@ -109,11 +109,11 @@ def plan_bench(
     warned: set[str] = set()
     for name, path in zip(folder_names(_stems(paths)), paths, strict=True):
         try:
-            compiled, found = _joined(name, path, contestants, overrides)
+            joined, found = _joined(name, path, texts[path], contestants, overrides)
         except BenchError as error:
             unfit.append(str(error))
             continue
-        planned.append(Planned(name, path, texts[path], compiled))
+        planned.append(joined)
         fresh = [each for each in found if render_all([each]) not in warned]
         warned |= {render_all([each]) for each in fresh}
         if fresh:
@@ -166,8 +166,8 @@ def _half(path: str) -> str:
 
 
 def _joined(
-    name: str, path: str, contestants: str, overrides: Sequence[str]
-) -> tuple[Compiled, tuple[Diagnostic, ...]]:
+    name: str, path: str, sha256: str, contestants: str, overrides: Sequence[str]
+) -> tuple[Planned, tuple[Diagnostic, ...]]:
     """Check a problem together with the contestants. Raises BenchError."""
     ends = [os.path.abspath(os.path.dirname(each) or os.curdir) for each in (path, contestants)]
     folder = os.path.commonpath(ends)
@@ -187,7 +187,8 @@ def _joined(
             f"{unfit}: {path} has no target; write `tune {{ target = … }}`, the value of "
             f"`{tuning.settings.by}` that counts as solved"
         )
-    return result.compiled, result.diagnostics
+    planned = Planned(name, path, sha256, result.compiled, tuning, tuning.settings.target)
+    return planned, result.diagnostics
 
 
 @dataclass(frozen=True)
@@ -251,7 +252,7 @@ def fit(plan: Plan, seconds: float, before: BenchResult | None = None) -> Fit:
     omitted = tuple(each for each in plan.problems if each not in chosen)
     if trials < plan.asked:
         flags = (*plan.set, f"tune.budget={trials}")
-        kept = [replace(each, compiled=_joined(each.name, each.path, plan.contestants, flags)[0]) for each in kept]
+        kept = [_joined(each.name, each.path, each.sha256, plan.contestants, flags)[0] for each in kept]
         plan = replace(plan, set=flags)
     plan = replace(plan, problems=tuple(kept), omitted=omitted)
     return Fit(plan, total(kept, trials), {each.name: expected(each, trials) for each in kept})

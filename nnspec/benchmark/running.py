@@ -202,15 +202,12 @@ def _not_run(planned: Planned, message: str) -> Problem:
 
 
 def _blank(planned: Planned) -> Problem:
-    tuning = planned.compiled.program.tuning
-    assert tuning is not None, "it was planned"
-    assert tuning.settings.target is not None, "it was planned"
     return Problem(
         name=planned.name,
         path=planned.path,
         sha256=planned.sha256,
-        by=str(tuning.settings.by),
-        target=float(tuning.settings.target),
+        by=str(planned.tuning.settings.by),
+        target=float(planned.target),
         status="done",
         identity=identity_of(planned.compiled),
     )

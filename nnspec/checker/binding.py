@@ -9,7 +9,7 @@ from typing import Any
 from nnspec.checker.findings import Findings
 from nnspec.checker.program import Origin
 from nnspec.checker.vocabulary import other_names, parts
-from nnspec.diagnostics import Note, Span
+from nnspec.diagnostics import Span
 from nnspec.engine.layers.wiring import From
 from nnspec.engine.part import Signature
 from nnspec.syntax import tree
@@ -65,8 +65,7 @@ def assign(
             good = False
         elif word in given:
             good = False
-            first = Note(given[word].name, "first given here")
-            findings.error("NN204", f"`{word}` is given twice", argument.name.span, notes=(first,))
+            findings.given_twice(word, argument.name.span, given[word].name)
         else:
             given[word] = Given(argument.value, argument.name.span, via)
     return given, good

@@ -231,7 +231,7 @@ def _block(item: tree.Block, declared: Declarations, findings: Findings, recover
     for parameter in item.parameters:
         word, span = parameter.name.text, parameter.name.span
         if word in seen:
-            findings.error("NN204", f"`{word}` is given twice", span, notes=(Note(seen[word], "first given here"),))
+            findings.given_twice(word, span, seen[word])
         elif word in FUNCTIONS or word in CONSTANTS or is_reserved(word) or word in ("data", "incoming"):
             message = f"a parameter cannot be called `{word}`: that name is reserved"
             findings.error("NN206", message, span, help="use another name")

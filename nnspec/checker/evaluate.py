@@ -17,7 +17,7 @@ from nnspec.checker.settle import LaneSettings
 from nnspec.checker.suggestions import one_of
 from nnspec.checker.vocabulary import BY_NAME, DTYPES, INIT, INIT_FROM, SEED, TRAIN, parts, respelt
 from nnspec.data.weights import Weights
-from nnspec.diagnostics import Note, Span
+from nnspec.diagnostics import Span
 from nnspec.engine.losses.contract import Loss
 from nnspec.engine.metrics import Metric
 from nnspec.engine.optimizers.contract import Optimizer
@@ -221,9 +221,7 @@ class _Evaluation:
         firsts: dict[str, Span] = {}
         for metric in metrics:
             if metric.name in firsts:
-                first = Note(firsts[metric.name], "first given here")
-                message = f"`{metric.name}` is given twice"
-                self.findings.error("NN204", message, metric.origin.span, notes=(first,))
+                self.findings.given_twice(metric.name, metric.origin.span, firsts[metric.name])
                 return None
             firsts[metric.name] = metric.origin.span
             message = help = ""

@@ -47,6 +47,10 @@ class Findings:
         self.add(Diagnostic(code, message, span, notes=(*notes, *self._use(span)), **more))
         return UNKNOWN
 
+    def given_twice(self, text: str, span: Span, first: Span) -> None:
+        """Add an error for what is given again; `first` is where it was given before."""
+        self.error("NN204", f"`{text}` is given twice", span, notes=(Note(first, "first given here"),))
+
     def add(self, diagnostic: Diagnostic) -> None:
         """Add a diagnostic, unless the same span already has one that differs at most in numbers."""
         span = diagnostic.span

@@ -160,7 +160,7 @@ class _Check:
         if declared.race is not None:
             # The base alone, for errors in settings that every lane overrides.
             self._run("", None, [], Point(), set(), complete=False)
-        searched = self._trials_only and self.search is not None and self.search.trials_of_any
+        searched = self._trials_only and self.search is not None and self.search.has_trials
         runs = []
         for lane, name in zip(lanes, names, strict=True):
             effective = settled.effective_flags if flags[name] else settled.effective
@@ -324,7 +324,7 @@ class _Check:
             files=files,
             import_names=self.files.names,
             looked=tuple(self.data.looked),
-            tuning=self.search.tuning() if self.search is not None and self.search.trials_of_any else None,
+            tuning=self.search.tuning() if self.search is not None and self.search.has_trials else None,
         )
 
 

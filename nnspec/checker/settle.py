@@ -135,8 +135,7 @@ def _apply(
         if text in seen and not declared.goes_before(assignment.span, seen[text]):
             if declared.replaced(text, assignment.span) and declared.replaced(text, seen[text]):
                 continue
-            first = Note(seen[text], "first given here")
-            findings.error("NN204", f"`{text}` is given twice", assignment.span, notes=(first,))
+            findings.given_twice(text, assignment.span, seen[text])
             continue
         rival = _RIVALS.get(text) if _has_value(assignment) else None
         if (

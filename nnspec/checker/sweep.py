@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -22,6 +22,7 @@ from nnspec.syntax import tree
 __all__ = [
     "Axis",
     "Point",
+    "all_used",
     "applying_to",
     "by_lane",
     "exact_text",
@@ -78,8 +79,7 @@ def points(sweep: Sweep, flags: Mapping[str, Sequence[Assignment]], evaluator: E
     good = True
     for dimension in sweep.dimensions:
         if dimension.text in firsts:
-            first = Note(firsts[dimension.text], "first given here")
-            findings.error("NN204", f"`{dimension.text}` is given twice", dimension.span, notes=(first,))
+            findings.given_twice(dimension.text, dimension.span, firsts[dimension.text])
             continue
         firsts[dimension.text] = dimension.span
         lane, setting = split_lane(dimension, flags, evaluator.lets)
@@ -88,7 +88,7 @@ def points(sweep: Sweep, flags: Mapping[str, Sequence[Assignment]], evaluator: E
         if axis is not None:
             axes.append(axis)
     mine = {lane: applying_to(lane, axes, fixed) for lane, fixed in flags.items()}
-    good = good and _all_used(axes, mine, flags, findings)
+    good = good and all_used(axes, mine, flags, is_fixed, "list", findings)
     if not good or not _fits(sweep, mine, findings):
         return {lane: [Point()] for lane in flags}
     return {lane: _points_of(sweep, own) for lane, own in mine.items()}
@@ -136,19 +136,23 @@ def applying_to(lane: str, axes: Sequence[V], flags: Sequence[Assignment]) -> li
     ]
 
 
-def _all_used(
-    axes: Sequence[Axis],
-    mine: Mapping[str, Sequence[Axis]],
+def all_used(
+    axes: Sequence[V],
+    mine: Mapping[str, Sequence[V]],
     flags: Mapping[str, Sequence[Assignment]],
+    is_fixed: Callable[[Assignment, Sequence[Assignment]], bool],
+    what: str,
     findings: Findings,
 ) -> bool:
-    """Whether every list, except those fixed by flags, is swept in some lane; report those that are not."""
+    """Whether everything, except what is fixed by flags, is varied in some lane; report what is not. `what` is a list
+    or a space."""
     good = True
     for axis in axes:
-        if not any(axis in own for own in mine.values()) and not any(is_fixed(axis.setting, f) for f in flags.values()):
-            setting, good = axis.setting, False
-            message = f"`{setting.text}` has no effect: every lane has its own list"
-            findings.error("NN203", message, setting.span, help="remove it, or remove one of those")
+        setting = axis.setting
+        if not any(axis in own for own in mine.values()) and not any(is_fixed(setting, f) for f in flags.values()):
+            good = False
+            message = f"`{setting.text}` has no effect: every lane has its own {what}"
+            findings.error("NN203", message, setting.span, help=f"remove it, or the {what} of one lane")
     return good
 
 
@@ -224,8 +228,7 @@ def _axis(dimension: Assignment, lane: str, evaluator: Evaluator) -> Axis | None
     firsts: dict[str, Span] = {}
     for text, expression in zip(texts, expressions, strict=True):
         if text in firsts:
-            first = Note(firsts[text], "first given here")
-            findings.error("NN204", f"`{text}` is given twice", expression.span, notes=(first,))
+            findings.given_twice(text, expression.span, firsts[text])
             return None
         firsts[text] = expression.span
     return Axis(dimension, lane, expressions, texts, _names(expressions, texts))

@@ -15,9 +15,9 @@ from nnspec.checker.measured import why_unmeasured
 from nnspec.checker.program import Bound, Experiment, Origin, Swept, Trial, TuneSettings, Tuning
 from nnspec.checker.recovery import Recovery
 from nnspec.checker.runs import Run
-from nnspec.checker.sweep import Point, applying_to, exact_text, items_of, split_lane, text_of, wholes
+from nnspec.checker.sweep import Point, all_used, applying_to, exact_text, items_of, split_lane, text_of, wholes
 from nnspec.checker.vocabulary import SETTINGS, SPACE, TRAIN, TUNE, other_names, respelt
-from nnspec.diagnostics import Note, Span
+from nnspec.diagnostics import Span
 from nnspec.engine.spaces import Choice, Space, UniformSpace
 from nnspec.syntax import tree
 
@@ -39,20 +39,38 @@ class Dimension:
     items: Sequence[tuple[Any, tree.Expression]] = ()
     """The values of a list, with their expressions; empty for other spaces."""
 
-    def value(self, place: float) -> tuple[tree.Expression, Swept, Any]:
-        """Return the value at a place in [0, 1): as an expression, as text, and for the record."""
+    def at(self, place: float) -> Value:
+        """Return the value at a place in [0, 1)."""
+        if self.items:
+            return self.item(min(int(place * len(self.items)), len(self.items) - 1))
         value = self.space.at(place)
-        if not self.items:
-            return self._written(value, tree.Constant(value, self.setting.given.value.span))
-        return self._written(*self.items[min(int(place * len(self.items)), len(self.items) - 1)])
+        return Value(self, value, tree.Constant(value, self.setting.given.value.span))
 
-    def _written(self, value: Any, expression: tree.Expression) -> tuple[tree.Expression, Swept, Any]:
-        text = text_of(expression)
-        return expression, Swept(self.setting.text, text, exact_text(expression, text), self.lane), value
+    def item(self, number: int) -> Value:
+        """Return a value of a list, counted from 0."""
+        return Value(self, *self.items[number])
 
-    def chosen(self, study: int) -> tuple[tree.Expression, Swept, Any]:
-        """Return what a study chose, counted from 0."""
-        return self._written(*self.items[study])
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A value of a setting that is searched for."""
+
+    dimension: Dimension
+    value: Any
+    """As it is recorded."""
+    expression: tree.Expression
+
+    @property
+    def assignment(self) -> Assignment:
+        """The setting with this value."""
+        setting = self.dimension.setting
+        return Assignment(setting.path, Given(self.expression, setting.given.name, "tune"))
+
+    @property
+    def swept(self) -> Swept:
+        """The same, as text."""
+        text = text_of(self.expression)
+        return Swept(self.dimension.setting.text, text, exact_text(self.expression, text), self.dimension.lane)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +89,7 @@ class Search:
     """Whether `tune` has search spaces, even if flags fix their settings."""
 
     @property
-    def trials_of_any(self) -> bool:
+    def has_trials(self) -> bool:
         """Whether any setting is left to tune; flags may have fixed all of them."""
         return any(self.places.values())
 
@@ -94,42 +112,40 @@ class Search:
         }
         return found | {f"tune.{d.setting.text}": Bound(d.space, d.setting.given.origin) for d in self.dimensions[lane]}
 
-    def middle(self, lane: str) -> Point:
-        """Return the middle of a lane's spaces, as a placeholder for the settings to be chosen."""
-        found = [(d, *d.value(0.5)) for d in self.dimensions[lane]]
-        return Point(tuple(_assignment(d, expression) for d, expression, _, _ in found))
-
     def points(self, lane: str) -> list[Point]:
-        """Return where a lane races: the middle of its spaces, or what each study chose."""
+        """Return where a lane races: at what each study chose or, as long as that is not known, in the middle of its
+        spaces."""
         dimensions = self.dimensions[lane]
         if not self.settings.chosen or not dimensions:
-            return [self.middle(lane)]
-        return [
-            Point(
-                tuple(_assignment(each, each.chosen(study)[0]) for each in dimensions),
-                tuple(replace(each.chosen(study)[1], lane=lane) for each in dimensions),
-                f"study={study + 1}",
-                study + 1,
-                {"study": study},
-            )
-            for study in range(len(dimensions[0].items))
-        ]
+            return [Point(tuple(each.at(0.5).assignment for each in dimensions))]
+        found = []
+        for study in range(len(dimensions[0].items)):
+            values = [each.item(study) for each in dimensions]
+            swept = tuple(replace(value.swept, lane=lane) for value in values)
+            assignments = tuple(value.assignment for value in values)
+            found.append(Point(assignments, swept, f"study={study + 1}", study + 1, {"study": study}))
+        return found
 
     def trials(self, lane: str) -> Iterator[tuple[Point, Trial]]:
         """Yield the trials of a lane and the points that they are at."""
         dimensions = self.dimensions[lane]
+        settings = [each.setting.text for each in dimensions]
         for study, number, places in self.places[lane]:
-            found = [(d, *d.value(place)) for d, place in zip(dimensions, places, strict=True)]
+            values = [each.at(place) for each, place in zip(dimensions, places, strict=True)]
             label = f"study={study},trial={number}" if self.settings.studies > 1 else f"trial={number}"
             point = Point(
-                tuple(_assignment(d, expression) for d, expression, _, _ in found),
-                tuple(swept for _, _, swept, _ in found),
+                tuple(value.assignment for value in values),
+                tuple(value.swept for value in values),
                 label,
                 (study - 1) * len(self.places[lane]) + number,
             )
-            settings = {d.setting.text: plain for d, _, _, plain in found}
-            at = {d.setting.text: place for d, place in zip(dimensions, places, strict=True)}
-            yield point, Trial(study, number, settings, at)
+            recorded = [value.value for value in values]
+            yield (
+                point,
+                Trial(
+                    study, number, dict(zip(settings, recorded, strict=True)), dict(zip(settings, places, strict=True))
+                ),
+            )
 
     def tuning(self) -> Tuning:
         """Return it as part of a program."""
@@ -139,11 +155,6 @@ class Search:
             {lane: tuple(trial for _, trial in self.trials(lane)) for lane, own in self.dimensions.items() if own},
             self.span,
         )
-
-
-def _assignment(dimension: Dimension, expression: tree.Expression) -> Assignment:
-    setting = dimension.setting
-    return Assignment(setting.path, Given(expression, setting.given.name, "tune"))
 
 
 def split_flags(flags: Sequence[Assignment]) -> tuple[list[Assignment], list[Assignment]]:
@@ -168,8 +179,7 @@ def search_of(
     for assignment in tune.assignments:
         first = given.get(assignment.text)
         if first is not None and not declared_before(assignment.span, first.span):
-            note = Note(first.span, "first given here")
-            findings.error("NN204", f"`{assignment.text}` is given twice", assignment.span, notes=(note,))
+            findings.given_twice(assignment.text, assignment.span, first.span)
         given[assignment.text] = assignment
     given.update({flag.text: flag for flag in tune_flags})
     own = {name: each for name, each in given.items() if len(each.path) == 1 and TUNE.get(name) is not None}
@@ -193,7 +203,7 @@ def search_of(
     }
     if settings.chosen:
         return _chosen(settings, dimensions, mine, tune, findings)
-    if not _all_used(dimensions, mine, flags, findings) or not _all_reached(mine, evaluator):
+    if not all_used(dimensions, mine, flags, _is_fixed, "space", findings) or not _all_reached(mine, evaluator):
         return None
     values = {name: each.given for name, each in own.items()}
     trials = [settings.search.trials([each.space for each in own], settings.budget) for own in mine.values() if own]
@@ -270,9 +280,9 @@ def _dimension(setting: Assignment, lane: str, chosen: bool, evaluator: Evaluato
     findings, expression = evaluator.findings, setting.given.value
     while isinstance(expression, tree.Group):
         expression = expression.inner
-    is_choice = isinstance(expression, tree.Call) and expression.callee.text == Choice.spec_name
-    if is_choice and isinstance(expression, tree.Call) and len(expression.arguments) == 1:
-        expression = expression.arguments[0].value
+    match expression:
+        case tree.Call(callee=callee, arguments=[values]) if callee.text == Choice.spec_name:
+            expression = values.value
     if why := _not_searched(setting.text):
         findings.error("NN203", f"`tune` cannot choose `{setting.text}`: {why}", setting.span)
         return None
@@ -288,8 +298,7 @@ def _dimension(setting: Assignment, lane: str, chosen: bool, evaluator: Evaluato
     firsts: dict[str, Span] = {}
     for value, item in items:
         if repr(value) in firsts:
-            note = Note(firsts[repr(value)], "first given here")
-            findings.error("NN204", f"`{text_of(item)}` is given twice", item.span, notes=(note,))
+            findings.given_twice(text_of(item), item.span, firsts[repr(value)])
             return None
         firsts[repr(value)] = item.span
     if len(items) < 2:
@@ -324,23 +333,6 @@ def _not_searched(setting: str) -> str:
     if setting.split(".")[0] == "data" or setting in ("train.validation", "train.repeats", "train.stratify"):
         return "figures of different samples cannot be compared"
     return ""
-
-
-def _all_used(
-    dimensions: Sequence[Dimension],
-    mine: Mapping[str, Sequence[Dimension]],
-    flags: Mapping[str, Sequence[Assignment]],
-    findings: Findings,
-) -> bool:
-    good = True
-    for each in dimensions:
-        if not any(each in own for own in mine.values()) and not any(
-            _is_fixed(each.setting, f) for f in flags.values()
-        ):
-            good = False
-            message = f"`{each.setting.text}` has no effect: every lane has its own space"
-            findings.error("NN203", message, each.setting.span, help="remove it, or the space of one lane")
-    return good
 
 
 def _all_reached(mine: Mapping[str, Sequence[Dimension]], evaluator: Evaluator) -> bool:
