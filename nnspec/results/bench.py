@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -206,10 +205,16 @@ class BenchResult(TableRepr):
         at most τ times that of the best one. Empty if no problem is done."""
         return profiles(self.costs(measure)) if self.done else ()
 
-    def bands(self, measure: Measure = "steps", taus: Iterable[float] = ()) -> tuple[ProfileBand, ...]:
-        """Return 95 % bootstrap bands of the profiles and of the scores: problems, and repeats of each, are drawn
-        again."""
-        return profile_bands(self.costs(measure), tuple(taus) or (1.0,)) if self.done else ()
+    def bands(self, measure: Measure = "steps") -> tuple[ProfileBand, ...]:
+        """Return 95 % bootstrap bands of the profiles, at all `taus`, and of the scores: problems, and repeats of each,
+        are drawn again."""
+        return self._bands[measure]
+
+    @cached_property
+    def _bands(self) -> dict[Measure, tuple[ProfileBand, ...]]:
+        return {
+            measure: profile_bands(self.costs(measure), self.taus(measure)) if self.done else () for measure in MEASURES
+        }
 
     def taus(self, measure: Measure = "steps") -> tuple[float, ...]:
         """Return 1 and all ratios at which a profile rises."""
@@ -225,8 +230,6 @@ class BenchResult(TableRepr):
         """Return what is computed from the results."""
         measured = {}
         for measure in MEASURES:
-            taus = self.taus(measure) if self.done else ()
-            bands = self.bands(measure, taus)
             measured[measure] = [
                 {
                     "contestant": profile.contestant,
@@ -236,12 +239,12 @@ class BenchResult(TableRepr):
                     "score_low": band.score[0],
                     "score_high": band.score[1],
                     "best_share": band.best,
-                    "tau": list(taus),
-                    "rho": [profile.share(tau) for tau in taus],
+                    "tau": list(band.taus),
+                    "rho": [profile.share(tau) for tau in band.taus],
                     "low": list(band.low),
                     "high": list(band.high),
                 }
-                for profile, band in zip(self.profiles(measure), bands, strict=True)
+                for profile, band in zip(self.profiles(measure), self.bands(measure), strict=True)
             ]
         return {
             "profiles": measured,

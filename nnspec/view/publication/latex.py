@@ -111,7 +111,7 @@ def _axis(result: BenchResult, measure: Measure, places: dict[str, int], *, lege
     label = rf"$\tau$: at most $\tau$ times the {measure} of the fastest"
     yield rf"\nextgroupplot[xmax={end:.6g}, xtick={{{ticks}}}, xlabel={{{label}}}]"
     shown = banded(result)
-    for profile, band in zip(result.profiles(measure), result.bands(measure, taus), strict=True):
+    for profile, band in zip(result.profiles(measure), result.bands(measure), strict=True):
         if profile.contestant in shown:
             low, high = step_points(taus, band.low, end), step_points(taus, band.high, end)
             outline = _coordinates([*high, *reversed(low)])

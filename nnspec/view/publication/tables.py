@@ -42,9 +42,8 @@ def profile_csv(result: BenchResult) -> str:
 
 def _profile_rows(result: BenchResult) -> Iterator[list[Any]]:
     for measure in MEASURES:
-        taus = result.taus(measure)
-        for profile, band in zip(result.profiles(measure), result.bands(measure, taus), strict=True):
-            for tau, low, high in zip(taus, band.low, band.high, strict=True):
+        for profile, band in zip(result.profiles(measure), result.bands(measure), strict=True):
+            for tau, low, high in zip(band.taus, band.low, band.high, strict=True):
                 yield [measure, profile.contestant, tau, profile.share(tau), low, high]
 
 

@@ -79,7 +79,7 @@ def _charts(result: BenchResult, places: dict[str, int]) -> Iterator[Block]:
     for measure in words.SHOWN:
         taus, end = result.taus(measure), last_tau(result, measure)
         series = []
-        for profile, band in zip(result.profiles(measure), result.bands(measure, taus), strict=True):
+        for profile, band in zip(result.profiles(measure), result.bands(measure), strict=True):
             points = step_points(taus, shares(profile, taus), end)
             low, high = (step_points(taus, values, end) for values in (band.low, band.high))
             has_band = profile.contestant in shown
