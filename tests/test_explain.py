@@ -257,10 +257,10 @@ def test_every_part_is_explained() -> None:
         assert explain(name).output.count("Kind: ") == sum(name in parts for parts in PARTS.values())
 
 
-@pytest.mark.parametrize("word", ["layer", "layers", "Layers", "losses", "stopping-rule", "data_sources"])
+@pytest.mark.parametrize("word", ["layer", "layers", "Layers", "losses", "stopping-rule", "data_sources", "searches"])
 def test_a_kind_is_a_list_of_its_parts(word: str) -> None:
     kind = word.lower().replace("-", " ").replace("_", " ")
-    kind = kind.removesuffix("es") if kind == "losses" else kind.removesuffix("s")
+    kind = kind.removesuffix("es") if kind in ("losses", "searches") else kind.removesuffix("s")
     output = explain(word).output
     for name, part in PARTS[kind].items():
         assert f"  {name}({part.signature()})"[:20] in output or f"  {name}\n" in output

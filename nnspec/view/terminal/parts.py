@@ -43,4 +43,4 @@ def _call(part: type[Part]) -> str:
 
 
 def _plural(kind: str) -> str:
-    return f"{kind}es" if kind.endswith("s") else f"{kind}s"
+    return f"{kind}es" if kind.endswith(("s", "ch")) else f"{kind}s"
