@@ -1,4 +1,4 @@
-"""The tuned race, beside the plain race, and beside a loop in PyTorch that does the same trainings one after another.
+"""The tuned race compared with the plain race, and with a loop in PyTorch that runs the same trainings one by one.
 
     python benchmarks/tuned.py --rounds 3
 

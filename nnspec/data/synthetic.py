@@ -1,8 +1,8 @@
 """Synthetic data with a chosen difficulty: condition numbers, heavy tails, rare words, long memory.
 
 Drawn as the toy data is (`toy.py`): from PCG64's raw integers, the same bytes on every machine, and training sample i
-does not depend on how many there are. What is not an integer here is a product, quotient or square root, which IEEE 754
-rounds in one way, or a decimal power, which `decimal` does.
+does not depend on how many there are. Everything that is not an integer here is a product, quotient or square root,
+which IEEE 754 rounds in one way, or a decimal power, which `decimal` does.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class LeastSquares(Toy):
     coordinate by a number of its own, as Adam does, hardly improves the condition. With `rotate = false`, Q = I and it
     does.
 
-    The noise of y is normal with standard deviation `noise`; with `df`, it is `noise` times Student's t with so many
+    The noise of y is normal with standard deviation `noise`; with `df`, it is `noise` times Student's t with `df`
     degrees of freedom, whose tail falls as |t|^(−df − 1): its variance is infinite up to `df = 2`.
     """
 
@@ -90,7 +90,7 @@ class LeastSquares(Toy):
 
 class BagOfWords(Toy):
     """Two classes of bags of words: a sample is `length` ids of words, drawn independently, word k with a probability
-    proportional to 1 / (k + 1)^zipf, as Zipf's law has it for a text.
+    proportional to 1 / (k + 1)^zipf, as in Zipf's law for texts.
 
     Each word has a worth, drawn from N(0, 1) and shifted so that drawn words have a mean of 0. The class is 1 where the
     sum of the worths of a sample's words, divided by √length, plus noise is positive, else 0. With an `Embedding`, a
@@ -134,7 +134,7 @@ class Adding(Toy):
     from [0, 1) and a mark. The mark is 1 at one position of each half and 0 elsewhere. The target is the sum of the two
     marked values, plus noise.
 
-    The prediction that ignores the sample, 1, has a mean squared error of 1/6. Hochreiter & Schmidhuber 1997, in the
+    Always predicting 1 has a mean squared error of 1/6. Hochreiter & Schmidhuber 1997, in the
     form of Arjovsky, Shah & Bengio 2016.
     """
 

@@ -93,7 +93,7 @@ def _lattice(spaces: Sequence[Space], counts: Sequence[int]) -> Iterator[Row]:
 
 class HaltonSearch(Search):
     """A scrambled Halton sequence: points that cover the unit cube more evenly than random ones, whatever the budget.
-    A larger budget continues a smaller one.
+    A larger budget extends a smaller one.
 
     Coordinate d of point i is the i-th number of the van der Corput sequence in the d-th prime base b: the digits of i
     in reverse after the point, each position with a random permutation of the digits 0 … b − 1. Each coordinate is
@@ -140,7 +140,7 @@ def _van_der_corput(seed: int, study: int, dimension: int) -> Iterator[float]:
 
 
 class RandomSearch(Search):
-    """Independent points, uniform in the unit cube. A larger budget continues a smaller one. Bergstra & Bengio 2012."""
+    """Independent points, uniform in the unit cube. A larger budget extends a smaller one. Bergstra & Bengio 2012."""
 
     spec_name = "random"
     also = ("RandomSearch", "RandomizedSearchCV", "RandomSampler", "random_search", "Random")

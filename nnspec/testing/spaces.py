@@ -123,26 +123,24 @@ def points(sample: PartSample) -> None:
                 require(
                     len(rows) == search.trials(spaces, budget), f"`trials` announces {search.trials(spaces, budget)}"
                 )
-                require(all(len(row) == len(spaces) for row in rows), "the points have another number of dimensions")
+                require(all(len(row) == len(spaces) for row in rows), "points do not have one coordinate per space")
                 require(all(0 <= u < 1 for row in rows for u in row), "some points are not in [0, 1)")
-                require(
-                    search.points(spaces, budget, seed=3) == rows, "points are other ones when they are asked again"
-                )
+                require(search.points(spaces, budget, seed=3) == rows, "a second call returns different points")
                 settings = _settings(search, spaces, budget, seed=3)
-                require(len({*map(repr, settings)}) == len(settings), "a setting is tried twice")
-    require(len(search.points(CUBES[-1], 20, seed=3)) == 6, "not all settings of spaces with six are tried")
+                require(len({*map(repr, settings)}) == len(settings), "a combination is tried twice")
+    require(len(search.points(CUBES[-1], 20, seed=3)) == 6, "a budget of 20 does not try all of six combinations")
 
 
 @rule("search")
 def larger_budget(sample: PartSample) -> None:
-    """A larger budget continues a smaller one."""
+    """A larger budget extends a smaller one."""
     search: Search = sample.make()
     for spaces in CUBES:
         rows = search.points(spaces, 20, seed=3)
         for budget in range(1, 21):
             with case(spaces=spaces, budget=budget):
                 points = search.points(spaces, budget, seed=3)
-                require(points == rows[: len(points)], "the points are other ones")
+                require(points == rows[: len(points)], "a larger budget returns different points")
 
 
 @rule("search")
@@ -150,10 +148,10 @@ def studies(sample: PartSample) -> None:
     """Another seed and another study have other points, but other spaces have the same, so that lanes are paired."""
     search: Search = sample.make()
     rows = search.points(CUBES[1], 9, seed=3)
-    require(search.points(CUBES[1], 9, seed=4) != rows, "another seed has the same points")
-    require(search.points(CUBES[1], 9, seed=3, study=2) != rows, "another study has the same points")
+    require(search.points(CUBES[1], 9, seed=4) != rows, "a different seed returns the same points")
+    require(search.points(CUBES[1], 9, seed=3, study=2) != rows, "a different study returns the same points")
     others: list[Space] = [LogUniform(5, 6), UniformSpace(-1, 3)]
-    require(search.points(others, 9, seed=3) == rows, "other spaces have other points")
+    require(search.points(others, 9, seed=3) == rows, "other spaces get different points")
 
 
 @rule("search", whole=True)

@@ -52,7 +52,7 @@ def _scores(result: BenchResult) -> Iterator[Block]:
     yield Table(head, rows, numbers=1)
     yield Text(
         "The score is the mean height of the performance profile from τ = 1 to 4 (Dahl et al. 2023), with its 95 % "
-        "interval. “Highest in” is the share of resamples of problems and seeds in which the contestant has the "
+        "interval. “Ranked first” is the share of resamples of problems and seeds in which the contestant has the "
         "highest score; it is not a p-value. A target counts as reached if more than half of the trainings reach it.",
         "soft",
     )

@@ -129,7 +129,7 @@ def scores(result: BenchResult) -> tuple[list[str], list[list[str]]]:
     if not result.done:
         return columns, [*found.values()]
     for measure in SHOWN:
-        columns += [f"score in {measure}", "highest in"]
+        columns += [f"score in {measure}", "ranked first"]
         for profile, band in zip(result.profiles(measure), result.bands(measure), strict=True):
             interval = f"{profile.score():.2f} [{band.score[0]:.2f}, {band.score[1]:.2f}]"
             found[profile.contestant] += [interval, f"{100 * band.best:.0f} %"]
