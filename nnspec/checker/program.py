@@ -311,19 +311,19 @@ class TuneSettings:
     budget: Annotated[
         Count, Range(low=1, high=1000), Also("trials", "n_trials", "max_trials", "num_samples", "n_iter", "iterations")
     ] = 20
-    """Number of trainings per lane and study."""
+    """Number of trials per lane and study."""
     studies: Annotated[Count, Range(low=1, high=100), Also("n_studies")] = 1
     """Number of independent searches per lane, each of which chooses its own settings."""
     by: Annotated[FigureName, Also("metric", "objective", "scoring", "monitor", "criterion")] = _VAL_LOSS
-    """The figure that decides, at the end of each training: of the validation samples, or of training."""
+    """The final figure that trials are compared by: a validation or a training figure."""
     target: Annotated[float | None, Also("goal", "threshold")] = None
-    """A value of that figure: how long each training takes to reach it is measured."""
+    """A value of that figure. The time that each training takes to reach it is measured."""
     search: Annotated[Search, Also("method", "algorithm", "sampler", "strategy")] = _HALTON
-    """Where in the spaces the trials are."""
+    """How trials are placed in the search spaces."""
     race: Annotated[bool, Also("retrain", "refit", "final")] = True
-    """Whether the lanes race with the settings found; otherwise, only the trials are trained."""
+    """Whether the lanes race with the chosen settings; otherwise, only the trials are trained."""
     chosen: bool = False
-    """Whether each space is a list of what every study chose, in order: then nothing is searched for."""
+    """Whether each space is a list of the values that the studies chose, in order: then there is no search."""
 
     def __post_init__(self) -> None:
         """Keep `by` the name of a figure, not a text."""
@@ -510,7 +510,7 @@ class Tuning:
 
     settings: TuneSettings
     spaces: Mapping[str, Mapping[str, Space]]
-    """Lane -> setting -> space. A lane without spaces races as it is written."""
+    """Lane -> setting -> search space. A lane without spaces races with the settings in the spec."""
     trials: Mapping[str, tuple[Trial, ...]]
     """Lane -> its trials, of all studies."""
     span: Span = field(compare=False)
@@ -552,8 +552,7 @@ class Experiment:
     lets: Mapping[str, Bound] = field(default_factory=dict)
     """The value of each `let` and its origin."""
     tune: Mapping[str, Bound] = field(default_factory=dict)
-    """The settings of the search for its settings, `tune.budget`, and their spaces, `tune.optimizer.lr`; empty if there
-    is none."""
+    """The settings of its search, `tune.budget`, and its search spaces, `tune.optimizer.lr`; {} if it is not tuned."""
     trial: Trial | None = None
     """Which trial of the search it is; None for a lane that races."""
 

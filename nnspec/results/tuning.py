@@ -22,7 +22,7 @@ __all__ = ["Study", "TrialResult", "Tuned", "TuningError", "in_spec_syntax", "tu
 
 
 class TuningError(NnspecError):
-    """A search that found no settings. The message says why and what to do."""
+    """A search without a usable trial. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Tuned:
     target: float | None
     budget: int
     search: str
-    """The rule by which trials were placed, in spec syntax."""
+    """The search, in spec syntax."""
     spaces: Mapping[str, Mapping[str, Space]]
     """Lane -> setting -> space."""
     studies: tuple[Study, ...]

@@ -1,4 +1,4 @@
-"""Whether new figures differ from recorded ones by more than figures differ from seed to seed."""
+"""Whether new figures differ from recorded ones by more than they vary between seeds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Change", "change", "change_by_seed", "fisher"]
 
 @dataclass(frozen=True)
 class Change:
-    """New figures compared with recorded ones. Differences are new − old; those of no use to a test are NaN."""
+    """New figures compared with recorded ones. Differences are new − old; what cannot be tested is NaN."""
 
     difference: float
     """The difference of the means of the finite figures; NaN if there are none on one side."""
@@ -46,7 +46,7 @@ class Change:
 
     @property
     def detectable(self) -> float:
-        """The smallest difference that as many figures show with a chance of `power`; NaN if they do not vary."""
+        """The smallest difference that a test of as many figures detects with this `power`; NaN if they do not vary."""
         if not self.deviation > 0:
             return math.nan
         shift = smallest_shift(_freedom(*self._finite, self.paired), self.level, self.power)
@@ -54,7 +54,7 @@ class Change:
 
     @property
     def needed(self) -> int | None:
-        """How many seeds, on both sides, show a real difference as large as this one with a chance of `power`.
+        """How many seeds, on both sides, detect a real difference as large as this one with this `power`.
 
         None if there is no difference, or no variation to judge it by, or if it takes more than 10,000.
         """

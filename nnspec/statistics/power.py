@@ -1,4 +1,4 @@
-"""The power of t-tests: how likely a difference is found, how small it may be, and how many seeds it takes.
+"""The power of t-tests: how likely a difference is detected, how small it may be, and how many seeds it takes.
 
 With samples of sizes m and n whose means differ by d and whose deviation is s, Student's t has the noncentral
 distribution with shift δ = (d/s) / √(1/m + 1/n) and m + n − 2 degrees of freedom; for n pairs whose differences have
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["MOST_SEEDS", "POWER", "seeds_needed", "smallest_shift", "t_power"]
 
 POWER = 0.8
-"""The chance of finding a difference that is asked for unless another one is given, as is customary (Cohen, 1988)."""
+"""The default power, the probability of detecting a difference (Cohen, 1988)."""
 MOST_SEEDS = 10_000
-"""If even this many seeds are too few, their number is not searched further."""
+"""The largest number of seeds that is considered."""
 _NODES = 100
 _Z = NormalDist()
 _WIDTHS = 9.0
@@ -32,7 +32,7 @@ _WIDTHS = 9.0
 
 
 def t_power(shift: float, freedom: float, level: float = LEVEL) -> float:
-    """Return the chance that a two-sided t-test finds a difference: P(|T| > c) of the noncentral t with shift δ.
+    """Return the probability that a two-sided t-test detects a difference: P(|T| > c) of the noncentral t with shift δ.
 
     c is the critical value, the quantile 1 − level/2 of Student's t. With S = √(χ²_ν / ν), T = (Z + δ) / S, so that the
     power is 1 − E[Φ(c S − δ) − Φ(−c S − δ)]: Johnson, Kotz & Balakrishnan (1995), Continuous Univariate Distributions,
@@ -48,7 +48,7 @@ def t_power(shift: float, freedom: float, level: float = LEVEL) -> float:
 
 
 def smallest_shift(freedom: float, level: float = LEVEL, power: float = POWER) -> float:
-    """Return the shift δ that a two-sided t-test finds with the chance `power`, by bisection.
+    """Return the shift δ that a two-sided t-test detects with probability `power`, by bisection.
 
     Multiplied by the standard error of the difference, it is the smallest difference that can be relied on to be found.
     """
@@ -72,7 +72,7 @@ def seeds_needed(
     level: float = LEVEL,
     power: float = POWER,
 ) -> int | None:
-    """Return how many seeds a t-test needs to find a difference of means with the chance `power`.
+    """Return how many seeds a t-test needs to detect a difference of means with probability `power`.
 
     `deviation` is that of the figure over the seeds or, if `paired`, that of the difference of the pairs. Without
     `recorded`, both samples have as many seeds; with it, one sample has `recorded` seeds, and the number is that of the

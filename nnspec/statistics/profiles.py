@@ -60,7 +60,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class ProfileBand:
-    """How a profile varies if problems, and seeds of each, are drawn again: pointwise, at each τ on its own."""
+    """How a profile varies when problems, and the seeds of each, are resampled: pointwise, for each τ."""
 
     contestant: str
     taus: tuple[float, ...]

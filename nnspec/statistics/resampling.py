@@ -1,4 +1,4 @@
-"""Re-drawing what was measured, to see how much of a result is the luck of the draw."""
+"""Bootstrap resampling: how much of a result is due to chance."""
 
 from __future__ import annotations
 
