@@ -1,8 +1,9 @@
 """Every spec that ships is free of mistakes, well formed, right in its calculus, and runs, small, without a network.
 
-No spec is named here: what lies in `specs/` is tested; `test_models` tests those in `specs/models`. To be run in a
-moment each program is made small after it was checked: few samples, one epoch, one repeat; its networks, losses,
-optimizers and lanes stay what they are. Whether its statements hold at full size is for `nnspec run` to say.
+No spec is named here: what lies in `specs/` is tested; `test_models` tests those in `specs/models`, and `test_problems`
+those in `specs/problems` with `specs/contestants.nn`. To be run in a moment each program is made small after it was
+checked: few samples, one epoch, one repeat; its networks, losses, optimizers and lanes stay what they are. Whether its
+statements hold at full size is for `nnspec run` to say.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from nnspec.runner.gradients import prove_program
 from nnspec.runner.options import RunOptions
 from nnspec.training.observer import Silent
 
-SPECS = sorted((ROOT / "specs").glob("*.nn"))
+SPECS = sorted(path for path in (ROOT / "specs").glob("*.nn") if path.stem != "contestants")
 each_spec = pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 
 FEW = {"train": 96, "test": 32}
