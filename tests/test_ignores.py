@@ -74,6 +74,8 @@ def test_an_unused_comment_is_not_reported_if_the_checker_did_not_finish() -> No
     assert ("NN790", comment.strip()) in found("", comment)
     assert "NN790" not in dict(found("Lineer(3)", comment))
     assert "NN790" not in dict(found("", comment, "seed=2"))
+    imported = check(Source("x.nn", f"model {{\n    Linear(8)\n    Linear(8){comment}\n}}\n"))
+    assert "NN790" not in [d.code for d in imported.diagnostics]
 
 
 def test_errors_are_never_silenced() -> None:

@@ -32,7 +32,7 @@ def silence(diagnostics: Iterable[Diagnostic], files: Sequence[Source], judge: b
 
     `files` are the imports and, last, the spec. Unused comments are reported in the spec only (those of an import are
     reported when it is checked itself), and only if the whole spec was checked without errors and flags (`judge`),
-    since these can hide what a comment is about.
+    since these can hide what a comment is about, as does what a file to be imported is without.
     """
     found = tuple(diagnostics)
     unread = {d.span.source for d in found if d.code == "NN107"}

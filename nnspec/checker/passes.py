@@ -140,7 +140,7 @@ class _Check:
         complete = len(experiments) == len(runs)
         lint(Result(self.declared, experiments, resolved, complete, self.usage, self.top), self.findings)
         files = tuple(file for file, _ in self.files.order)
-        diagnostics = silence(self.findings.diagnostics, files, judge=not self.flags)
+        diagnostics = silence(self.findings.diagnostics, files, judge=bool(experiments) and not self.flags)
         good = complete and searched and len(resolved) == len(expectations) and not self.findings.failed
         return Checked(
             self._program(runs, resolved, files) if good else None,
