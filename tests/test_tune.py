@@ -232,3 +232,71 @@ def test_diff_and_show_have_the_search() -> None:
     shown = {row.name: str(row.value) for row in rows(new.program.lanes[0]) if row.section == "tune" and row.value}
     assert (shown["tune.budget"], shown["tune.by"]) == ("7", "val_loss")
     assert shown["tune.optimizer.lr"] == "loguniform(0.01, 1)"
+
+
+HELPS = {
+    "an argument of a schedule": (
+        "optimizer = SGD(lr=cosine(0.1))\ntune { optimizer.lr.start = loguniform(1e-3, 1) }",
+        "let start = 0.1",
+    ),
+    "a space for a schedule": (
+        "optimizer = SGD(lr=cosine(0.1))\ntune { optimizer.lr = loguniform(1e-3, 1) }",
+        "let start = 0.1",
+    ),
+    "a space for a schedule in a let": (
+        "let s = cosine(0.1)\noptimizer = SGD(lr=s)\ntune { optimizer.lr = loguniform(1e-3, 1) }",
+        "let start = 0.1",
+    ),
+    "a rate without its optimizer": ("tune { lr = loguniform(1e-3, 1) }", "`optimizer.lr = …`"),
+    "a misspelt let": ("let width = 3\ntune { widht = integers(2, 4) }", "did you mean `width`?"),
+    "the direction": (f"tune {{ mode = min; {LR} }}", "remove it: "),
+    "a budget at top level": (f"budget = 3\ntune {{ {LR} }}", "`tune.budget = …`"),
+    "a budget in train": (f"train.budget = 3\ntune {{ {LR} }}", "`tune.budget = …`"),
+    "too many trials": (f"tune {{ budget = 600; studies = 2; {LR} }}", "at most 500"),
+    "a space outside tune": ("optimizer = SGD(lr=loguniform(1e-3, 1))", "spaces belong in `tune`"),
+    "a space in a sweep": ("sweep { optimizer.lr = loguniform(1e-3, 1) }", "`tune` takes spaces"),
+    "a figure that no epoch has": (f"tune {{ by = params; {LR} }}", "the figures are loss, val_loss, "),
+    "a figure of Keras": (f"tune {{ by = validation_loss; {LR} }}", "did you mean `val_loss`?"),
+    "a space of Optuna": ("tune { optimizer.lr = suggest_float(1e-3, 1) }", "did you mean `uniform`?"),
+    "a space of Weights & Biases": (
+        "tune { optimizer.lr = log_uniform_values(1e-3, 1) }",
+        "did you mean `loguniform`?",
+    ),
+    "an expression for a figure": (f"tune {{ by = min(val_loss); {LR} }}", "`tune.by = val_loss`"),
+}
+
+
+@pytest.mark.parametrize(("more", "help"), HELPS.values(), ids=HELPS.keys())
+def test_the_help_says_what_to_write(more: str, help: str) -> None:
+    text = base("optimizer = SGD(lr=0.1)\n", "", more=f"{VALIDATED}{more}\n")
+    text = text if "optimizer =" in more else f"{text}optimizer = SGD(lr=0.1)\n"
+    found = [each for each in diagnose(text) if each.severity == "error"]
+    assert len(found) == 1
+    assert help in str(found[0].help)
+    assert "test_" not in str(found[0].help)
+
+
+def test_help_in_lanes_and_flags() -> None:
+    def helps(more: str, *flags: str) -> str:
+        found = diagnose(base(more=f"{VALIDATED}{more}\n"), *flags)
+        return " ".join(str(each.help) for each in found if each.severity == "error")
+
+    assert "without the lane" in helps(f"{RACE}tune {{ Adam {{ budget = 3; {LR} }} }}")
+    assert "`tune.LANE.optimizer.lr = …`" in helps(f"race {{ Adam {{ tune {{ {LR} }} }}; SGD }}")
+    assert "fixes a setting" in helps(f"{RACE}tune {{ {LR} }}", "tune=off")
+
+
+def test_a_search_that_could_not_be_read_is_not_called_empty() -> None:
+    found = find(base(more=f"{RACE}{VALIDATED}tune {{ optimizer.lr: loguniform(1e-3, 1) }}\n"))
+    assert [code for code, _ in found if code != "NN101"] == []
+
+
+def test_the_arguments_of_a_schedule_are_searched_for_by_name() -> None:
+    more = f"{VALIDATED}let start = 0.1\ntune {{ budget = 2; start = loguniform(0.01, 1) }}\n"
+    (lane,) = program(base("SGD(lr=0.1)", "SGD(lr=cosine(start))", more=more)).lanes
+    assert str(lane.optimizer.values()["lr"]) == "cosine(0.1)"
+
+
+def test_a_logarithmic_scale_is_named() -> None:
+    found = tuning("let width = 3\ntune { width = integers(2, 32, log=true) }")
+    assert str(found.spaces["SGD"]["width"]) == "integers(2, 32, log=true)"

@@ -89,6 +89,8 @@ class Tune:
 
     head: Span
     assignments: list[Assignment]
+    gaps: bool = False
+    """Whether an item of it could not be parsed."""
 
 
 @dataclass
@@ -214,9 +216,9 @@ def _setting(item: tree.Setting, declared: Declarations, findings: Findings, rec
         declared.layers[-1].append(assignment)
 
 
-def _add_to_tune(head: Span, assignments: Iterable[Assignment], declared: Declarations) -> None:
-    before = declared.tune
-    declared.tune = Tune(before.head if before else head, [*(before.assignments if before else ()), *assignments])
+def _add_to_tune(head: Span, assignments: Iterable[Assignment], declared: Declarations, gaps: bool = False) -> None:
+    before = declared.tune or Tune(head, [])
+    declared.tune = Tune(before.head, [*before.assignments, *assignments], before.gaps or gaps)
 
 
 def _let(item: tree.Let, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
@@ -428,7 +430,8 @@ def _sweep(item: tree.Section, declared: Declarations, findings: Findings, recov
 
 def _tune(item: tree.Section, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
     _no_name(item, findings)
-    _add_to_tune(item.head, _assignments(item.items, (), "tune", findings), declared)
+    gaps = recovery.has_gaps(item.span)
+    _add_to_tune(item.head, _assignments(item.items, (), "tune", findings), declared, gaps)
 
 
 def _race(item: tree.Section, declared: Declarations, findings: Findings, recovery: Recovery) -> None:

@@ -32,6 +32,7 @@ from nnspec.checker.vocabulary import (
 from nnspec.data.source import Facts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.part import (
+    PARTS,
     Argument,
     ArgumentFault,
     BareWord,
@@ -345,13 +346,16 @@ class Evaluator:
         word = path.names[0].text
         message = f"unknown name `{path.text}`"
         if path.names[-1].text in figures():
-            help = "figures of a run can only be used in `expect`, outside functions"
+            help = "figures of a run can be used in `expect`, outside functions; a setting takes no more than the name"
+            help += " of one, as in `tune.by = val_loss`"
             return self.findings.error("NN201", message, path.span, help=help)
         if word in self.blocks:
             return self.findings.error("NN305", f"`{word}` is a block, which belongs in a model", path.span)
         candidates = parts() if kinds is None else parts(*kinds) if kinds else {}
         names = chain(self.scope, self.lets, FUNCTIONS, CONSTANTS, candidates, LITERALS.values())
-        others = other_names({name: part.also for name, part in candidates.items()}) | LITERALS
+        # Of two parts with one name, such as `uniform`, `candidates` has the first.
+        known = PARTS.values() if kinds is None else [candidates]
+        others = {other: name for each in known for name, part in each.items() for other in part.also} | LITERALS
         found = self.findings.nearest(word, names, others)
         if self.recovery.excuses(word, found):
             return UNKNOWN
@@ -525,12 +529,18 @@ class Evaluator:
         return self.findings.respell(given.value.span, [*argument.words, *self.lets, *self.scope], LITERALS)
 
     def _figure(self, word: str, expression: tree.Expression) -> object:
-        if word in figures() or word in self.output_figures:
+        needs = "outcome" if word in self.output_figures else figures().get(word)
+        if needs == "outcome" and word != "epochs_to":
             return word
         quoted = isinstance(expression, tree.Constant)
         span = expression.span
         inside = Span(span.source, span.start + 1, span.end - 1) if quoted else span
         known = [name for name, needs in figures().items() if needs == "outcome" and name != "epochs_to"]
+        if not word.startswith("test"):  # a misspelling must not become a look at the test data
+            known = [name for name in known if not name.startswith("test_")]
+        if needs is not None:
+            message = f"`{word}` is not a figure of each epoch"
+            return self.findings.error("NN602", message, span, help=f"the figures are {', '.join(known)}")
         more = self.findings.respell(inside, known, FIGURES_ELSEWHERE, f"the figures are {', '.join(known)}")
         return self.findings.error("NN201", f"unknown figure `{word}`", span, **more)
 
@@ -551,6 +561,8 @@ class Evaluator:
             message = f"`{argument.name}` must be {argument.expects}, but `{value.name}` is {kind}"
             alike = other_names({name: part.also for name, part in parts(*argument.kinds).items()}).get(value.name)
             help = f"did you mean `{alike}`?" if argument.kinds and alike else ""
+            if value.part.kind == "space":
+                help = "spaces belong in `tune`, for example `tune { optimizer.lr = loguniform(1e-4, 1) }`"
             return self.misfit("NN305", message, given.value, help=help)
         problem = argument.type_problem(value)
         if problem:

@@ -17,6 +17,7 @@ from nnspec.checker.vocabulary import (
     SECTIONS,
     SETTINGS,
     TRAIN,
+    TUNE,
     Suggestion,
     other_names,
     parts,
@@ -27,7 +28,7 @@ from nnspec.diagnostics import Edit, Fix, Note, Span
 from nnspec.engine.part import PARTS
 from nnspec.syntax import tree
 
-__all__ = ["LaneSettings", "settle"]
+__all__ = ["LaneSettings", "of_the_optimizer", "settle"]
 
 _WITH_ARGUMENTS = frozenset(KIND_OF_SETTING.values())
 
@@ -70,6 +71,8 @@ def settle(
             if assignment.text in replaced:
                 _twice(assignment.text, lane, assignment.span, replaced[assignment.text], findings)
         _apply(sorted(lane.assignments, key=lambda a: len(a.path)), settings, findings, recovery, {}, declared)
+    for assignment in point:
+        _keep_schedule(assignment, lane, settings, findings)
     _apply(sorted(point, key=lambda a: len(a.path)), settings, findings, recovery, {}, declared)
     for shared in (True, False):  # settings for this lane only come last
         chosen = [flag for flag in flags if flag.shared == shared]
@@ -77,6 +80,33 @@ def settle(
     for changes in (*settings.arguments.values(), *settings.layers.values(), settings.values, settings.lets):
         effective.update(given.name for given in changes.values())
     return settings
+
+
+def _keep_schedule(
+    assignment: Assignment, lane: DeclaredLane | None, settings: LaneSettings, findings: Findings
+) -> None:
+    """Report a search for a number that would replace a schedule."""
+    given = assignment.given
+    if assignment.text != "optimizer.lr" or given.via != "tune" or not isinstance(given.value, tree.Constant):
+        return
+    rate = settings.arguments.get("optimizer", {}).get("lr")
+    optimizer = settings.values["optimizer"].value if "optimizer" in settings.values else None
+    if rate is None and isinstance(optimizer, tree.Call):
+        by_name = [each.value for each in optimizer.arguments if each.name is not None and each.name.text == "lr"]
+        first = [each.value for each in optimizer.arguments[:1] if each.name is None]
+        expression = next(iter(by_name or first), None)
+    else:
+        expression = None if rate is None else rate.value
+    if isinstance(expression, tree.Reference) and expression.path.text in settings.lets:
+        expression = settings.lets[expression.path.text].value
+    if isinstance(expression, tree.Call) and expression.callee.text in parts("schedule"):
+        of = f" of lane `{lane.name.text}`" if lane is not None else ""
+        message = f"`optimizer.lr`{of} is a schedule, which this space would replace by a constant rate"
+        note = Note(expression.span, "the schedule")
+        findings.error("NN203", message, given.value.span, notes=(note,), help=_SCHEDULE_BY_LET)
+
+
+_SCHEDULE_BY_LET = "name an argument of the schedule, `let start = 0.1` and `lr=cosine(start)`, and set `start`"
 
 
 def _twice(setting: str, lane: DeclaredLane, span: Span, first: Span, findings: Findings) -> None:
@@ -205,7 +235,8 @@ def _unknown_in_train(word: str, span: Span, findings: Findings, recovery: Recov
     known = [*BY_NAME] if by_name else [*TRAIN]
     others = other_names({a.name: a.also for a in known})
     help = f"`{word}` belongs at top level" if word in SETTINGS or word in SECTIONS else ""
-    help = help or _of_the_optimizer(word) or f"it has {', '.join(f'`{a.name}`' for a in (*TRAIN, *BY_NAME))}"
+    help = help or (f"`{word}` belongs in `tune`: `tune.{word} = …`" if TUNE.get(word) is not None else "")
+    help = help or of_the_optimizer(word) or f"it has {', '.join(f'`{a.name}`' for a in (*TRAIN, *BY_NAME))}"
     near = findings.nearest(word, [a.name for a in known], others)
     recovery.meant.add(near or "")
     findings.error("NN201", f"`train` has no setting `{word}`", span, **respelt(span, near, others, help))
@@ -217,7 +248,7 @@ def _lane_before(assignment: Assignment) -> str:
     return written.removesuffix(assignment.text) if written.endswith(f".{assignment.text}") else ""
 
 
-def _of_the_optimizer(word: str, lane: str = "") -> str:
+def of_the_optimizer(word: str, lane: str = "") -> str:
     """Suggest where an argument of an optimizer belongs, by any of its names; "" for other words."""
     for part in parts("optimizer").values():
         for argument in part.signature():
@@ -245,9 +276,17 @@ def _unknown(
         more["fix"] = Fix(f"write `train.{found}`", (Edit(assignment.span, f"train.{found}"),), safe=True)
     elif len(words) > 1 and word in SETTINGS:
         what = "has only one level of settings" if word in _WITH_ARGUMENTS else "is a single value"
-        more = {"help": f"`{word}` {what}"}
-    elif _of_the_optimizer(word):
-        more = {"help": _of_the_optimizer(word, _lane_before(assignment))}
+        more = {"help": _SCHEDULE_BY_LET if words[:2] == ["optimizer", "lr"] else f"`{word}` {what}"}
+    elif word == "tune":
+        inner = ".".join(words[1:])
+        inner = inner if TUNE.get(inner) is not None else f"LANE.{inner}"
+        more = {"help": f"`tune` is a section of the spec: `tune.{inner} = …`"}
+        if len(words) == 1:
+            more = {"help": "it is a section; `--set optimizer.lr=0.1` fixes a setting, which is then not searched for"}
+    elif len(words) == 1 and TUNE.get(word) is not None:
+        more = {"help": f"`{word}` belongs in `tune`: `tune.{word} = …`"}
+    elif of_the_optimizer(word):
+        more = {"help": of_the_optimizer(word, _lane_before(assignment))}
     elif len(words) > 1 and word.rstrip("0123456789") in parts("layer"):
         more = {"help": f"settings of a model start with `model`: `model.{assignment.text} = …`"}
     else:

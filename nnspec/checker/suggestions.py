@@ -121,7 +121,7 @@ def _syllables(name: str) -> frozenset[str]:
 def _whole(number: int, expression: tree.Expression) -> Suggestion:
     match expression:
         case tree.Constant() if expression.span.text.endswith(")"):  # an item of a list created by a function
-            return {"help": "`range(…)` returns integers"}
+            return {"help": "`range(…)` returns integers, and so does the space `integers(…)`"}
         case tree.Constant():
             fix = Fix(f"write {number}", (Edit(expression.span, str(number)),), safe=True)
             return {"help": f"write {number}", "fix": fix}

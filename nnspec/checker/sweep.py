@@ -217,6 +217,8 @@ def _axis(dimension: Assignment, lane: str, evaluator: Evaluator) -> Axis | None
         return None
     if expressions is None:
         help = "for example, `[16, 32, 64]` or `logspace(-4, -1, 4)`"
+        if isinstance(given.value, tree.Call) and given.value.callee.text in parts("space"):
+            help = f"{help}; `tune` takes spaces"
         findings.error("NN301", "a sweep needs lists", given.value.span, help=help)
         return None
     if not expressions:

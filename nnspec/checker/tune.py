@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from nnspec.checker.measured import why_unmeasured
 from nnspec.checker.program import Bound, Experiment, Origin, Swept, Trial, TuneSettings, Tuning
 from nnspec.checker.recovery import Recovery
 from nnspec.checker.runs import Run
+from nnspec.checker.settle import of_the_optimizer
 from nnspec.checker.sweep import Point, all_used, applying_to, exact_text, items_of, split_lane, text_of, wholes
 from nnspec.checker.vocabulary import SETTINGS, SPACE, TRAIN, TUNE, other_names, respelt
 from nnspec.diagnostics import Span
@@ -190,7 +191,7 @@ def search_of(
             continue
         lane, setting = split_lane(each, flags, evaluator.lets)
         if not lane and len(setting.path) == 1 and not _is_setting(setting, evaluator):
-            _unknown(setting, flags, findings, recovery)
+            _unknown(setting, evaluator.lets, findings, recovery)
             continue
         found = _dimension(setting, lane, settings is not None and settings.chosen, evaluator)
         if found is not None:
@@ -210,14 +211,18 @@ def search_of(
     runs = sum(trials) * settings.studies
     if runs > MAX_RUNS:
         message = f"this is {runs:,} trials; the limit is {MAX_RUNS:,}"
-        findings.error("NN603", message, values["budget"].value.span if "budget" in values else tune.head)
+        span, times = values["budget"].value.span if "budget" in values else tune.head, len(trials) * settings.studies
+        studies = f" and {settings.studies} studies" if settings.studies > 1 else ""
+        lanes = f"{len(trials)} lane{'s' * (len(trials) > 1)}{studies}"
+        help = f"with {lanes}, the budget can be at most {MAX_RUNS // times}" if runs == settings.budget * times else ""
+        findings.error("NN603", message, span, help=help)
         return None
     try:
         places = {lane: tuple(_places(own, settings, seed)) for lane, own in mine.items()}
     except ValueError as error:  # more settings than the search covers
         findings.error("NN302", str(error), values["search"].value.span if "search" in values else tune.head)
         return None
-    return Search(settings, mine, places, tune.head, values, bool(dimensions))
+    return Search(settings, mine, places, tune.head, values, bool(dimensions) or tune.gaps)
 
 
 def _chosen(
@@ -260,19 +265,27 @@ def _is_setting(setting: Assignment, evaluator: Evaluator) -> bool:
     return setting.text in SETTINGS or setting.text in evaluator.lets
 
 
-def _unknown(setting: Assignment, lanes: Mapping[str, object], findings: Findings, recovery: Recovery) -> None:
+def _unknown(setting: Assignment, lets: Iterable[str], findings: Findings, recovery: Recovery) -> None:
     word = setting.text
     others = other_names({argument.name: argument.also for argument in TUNE})
-    near = findings.nearest(word, [*(argument.name for argument in TUNE), *SETTINGS], others)
+    near = findings.nearest(word, [*(argument.name for argument in TUNE), *SETTINGS, *lets], others)
     if recovery.excuses(word, near):
         return
-    own = ", ".join(f"`{argument.name}`" for argument in TUNE)
+    own = ", ".join(f"`{argument.name}`" for argument in TUNE if argument.name != "chosen")
     help = f"it has {own}, and search spaces of settings, such as `optimizer.lr`"
     if TRAIN.get(word) is not None:
         help, near = f"`{word}` belongs in `train`: `train.{word} = …`", None
+    elif word in _DIRECTIONS:
+        help, near = "remove it: whether lower or higher is better follows from the figure in `by`", None
+    elif belongs := of_the_optimizer(word):
+        help, near = belongs, None
     findings.error(
         "NN201", f"`tune` has no setting `{word}`", setting.span, **respelt(setting.span, near, others, help)
     )
+
+
+_DIRECTIONS = ("mode", "direction", "directions", "goal", "minimize", "maximize", "greater_is_better")
+"""What other frameworks call whether the lowest or the highest figure is the best."""
 
 
 def _dimension(setting: Assignment, lane: str, chosen: bool, evaluator: Evaluator) -> Dimension | None:
@@ -285,6 +298,10 @@ def _dimension(setting: Assignment, lane: str, chosen: bool, evaluator: Evaluato
             expression = values.value
     if why := _not_searched(setting.text):
         findings.error("NN203", f"`tune` cannot choose `{setting.text}`: {why}", setting.span)
+        return None
+    if lane and TUNE.get(setting.text) is not None:
+        help = f"write `tune.{setting.text} = …`, without the lane"
+        findings.error("NN203", f"`{setting.text}` is the same for every lane", setting.span, help=help)
         return None
     listed = items_of(expression, evaluator)
     if isinstance(listed, Unknown):

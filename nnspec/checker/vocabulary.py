@@ -216,6 +216,12 @@ FIGURES_ELSEWHERE: dict[str, str] = {
     "trainable_params": "trained_params",
     "num_trainable_params": "trained_params",
     "grad_error": "gradient_error",
+    "validation_loss": "val_loss",
+    "validation_accuracy": "val_accuracy",
+    "valid_loss": "val_loss",
+    "valid_accuracy": "val_accuracy",
+    "eval_loss": "val_loss",
+    "eval_accuracy": "val_accuracy",
 }
 
 # Figures of an expectation other than metrics -> what they require.

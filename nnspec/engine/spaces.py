@@ -166,6 +166,7 @@ class LogUniform(Space):
     also = (
         "LogUniform",
         "log_uniform",
+        "log_uniform_values",
         "reciprocal",
         "suggest_loguniform",
         "loguniform_float",
@@ -236,6 +237,10 @@ class Integers(Space):
     low: Annotated[int, Whole, Low]
     high: Annotated[int, Whole, High]
     log: Annotated[bool, Also("log_scale", "logarithmic", "log_base")] = False
+
+    def in_spec(self) -> str:
+        """Return it as written in a spec, with the name of `log`."""
+        return f"{self.spec_name}({self.low}, {self.high}{', log=true' if self.log else ''})"
 
     def __post_init__(self) -> None:
         _ascending(self.low, self.high, self.spec_name)

@@ -180,12 +180,13 @@ def _remarks(tuned: Tuned, race: Sequence[Experiment]) -> Iterator[str]:
 
 def _untuned(tuned: Tuned, race: Sequence[Experiment]) -> Iterator[str]:
     """Lanes without a search space, an eps that was not tuned, and times to the target that a schedule determines."""
-    for experiment in {each.lane: each for each in race}.values():
+    lanes = {each.lane: each for each in race}
+    for experiment in lanes.values():
         lane, optimizer = experiment.lane, experiment.optimizer
         spaces = tuned.spaces.get(lane, {})
         if not spaces:
             yield f"{lane} was not tuned; it races with the settings in the spec"
-        elif _ends_as_momentum(optimizer.name) and "optimizer" not in spaces and "optimizer.eps" not in spaces:
+        elif len(lanes) > 1 and _ends_as_momentum(optimizer.name) and not {"optimizer", "optimizer.eps"} & {*spaces}:
             near = f"with a large eps, {optimizer.name} approaches Momentum"
             yield f"{lane}: `eps` was not tuned, although it can decide a comparison: {near}"
         schedule = optimizer.values().get("lr")
