@@ -212,7 +212,8 @@ WRONG = {
         "NN201",
         "loss",
         "unknown name `loss`",
-        "figures of a run can only be used in `expect`, outside functions",
+        "figures of a run can be used in `expect`, outside functions; a setting takes only the name of one, "
+        "as in `tune.by = val_loss`",
     ),
     "target missing": (
         "epochs_to < 4",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from findings import base, diagnose, find, program
+from tiny_spec import command
 
 from nnspec.checker import check
 from nnspec.checker.program import Program, Tuning
@@ -300,3 +304,18 @@ def test_the_arguments_of_a_schedule_are_searched_for_by_name() -> None:
 def test_a_logarithmic_scale_is_named() -> None:
     found = tuning("let width = 3\ntune { width = integers(2, 32, log=true) }")
     assert str(found.spaces["SGD"]["width"]) == "integers(2, 32, log=true)"
+
+
+def test_show_says_that_values_are_only_the_middle_of_spaces(tmp_path: Path) -> None:
+    path = tmp_path / "x.nn"
+    path.write_text(base(more=f"{RACE}{VALIDATED}tune {{ budget = 3; SGD.optimizer.lr = loguniform(0.01, 1) }}\n"))
+    said = command("show", path).stdout
+    assert "optimizer       SGD(lr=0.1)" in said
+    assert (
+        "tune            3 trials by val_loss, halton; until then, settings are in the middle of their spaces" in said
+    )
+    assert "  optimizer.lr  loguniform(0.01, 1)" in said
+    assert said.count("loguniform") == 1
+    sgd, adam = json.loads(command("show", path, "--json").stdout)["lanes"]
+    assert sgd["tune"]["optimizer.lr"] == "loguniform(0.01, 1)"
+    assert "tune" not in adam

@@ -346,8 +346,8 @@ class Evaluator:
         word = path.names[0].text
         message = f"unknown name `{path.text}`"
         if path.names[-1].text in figures():
-            help = "figures of a run can be used in `expect`, outside functions; a setting takes no more than the name"
-            help += " of one, as in `tune.by = val_loss`"
+            help = "figures of a run can be used in `expect`, outside functions; a setting takes only the name of one, "
+            help += "as in `tune.by = val_loss`"
             return self.findings.error("NN201", message, path.span, help=help)
         if word in self.blocks:
             return self.findings.error("NN305", f"`{word}` is a block, which belongs in a model", path.span)

@@ -15,6 +15,7 @@ from nnspec.compiler.proofs import Compiled
 from nnspec.engine.arguments import written
 from nnspec.engine.layers.contract import Shape, shape_in_words
 from nnspec.engine.parameter import Segment
+from nnspec.engine.spaces import Space
 from nnspec.view.terminal.screen import Column, table
 from nnspec.view.wording.numbers import bytes_in_words
 
@@ -137,9 +138,20 @@ def _layers(layout: Layout, width: int) -> Any:
     )
 
 
+def _tuned(lane: Experiment) -> Iterator[tuple[str, str]]:
+    """Say how a lane is tuned, and which settings in these rows are only the middle of a space."""
+    spaces = {name: bound.value for name, bound in lane.tune.items() if isinstance(bound.value, Space)}
+    if spaces:
+        budget, by, search = (lane.tune[f"tune.{name}"].value for name in ("budget", "by", "search"))
+        trials = f"{budget} trial{'s' * (budget != 1)}"
+        yield "tune", f"{trials} by {by}, {search}; until then, settings are in the middle of their spaces"
+        yield from ((f"  {name.removeprefix('tune.')}", str(space)) for name, space in spaces.items())
+
+
 def _sums(lane: Experiment, layout: Layout, console: Console) -> None:
     rows = [
         ("optimizer", str(lane.optimizer)),
+        *_tuned(lane),
         ("loss", str(lane.loss)),
         ("data", " or ".join(_in_spec(choice.value) for choice in lane.data)),
         ("sample", _sample(lane)),
@@ -248,6 +260,11 @@ def _lane_record(lane: Experiment, layout: Layout) -> dict[str, Any]:
         "seed": lane.seed,
         "dtype": lane.dtype,
         "optimizer": str(lane.optimizer),
+        **(
+            {"tune": {name.removeprefix("tune."): str(each.value) for name, each in lane.tune.items()}}
+            if lane.tune
+            else {}
+        ),
         "loss": str(lane.loss),
         "data": [str(choice.value) for choice in lane.data],
         "sample": {"shape": list(lane.facts.shape), "axes": list(lane.facts.axes)},
