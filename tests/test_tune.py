@@ -259,7 +259,7 @@ HELPS = {
     "too many trials": (f"tune {{ budget = 600; studies = 2; {LR} }}", "at most 500"),
     "a space outside tune": ("optimizer = SGD(lr=loguniform(1e-3, 1))", "spaces belong in `tune`"),
     "a space in a sweep": ("sweep { optimizer.lr = loguniform(1e-3, 1) }", "`tune` takes spaces"),
-    "a figure that no epoch has": (f"tune {{ by = params; {LR} }}", "the figures are loss, val_loss, "),
+    "a figure that no epoch has": (f"tune {{ by = params; {LR} }}", "for example, `val_loss`"),
     "a figure of Keras": (f"tune {{ by = validation_loss; {LR} }}", "did you mean `val_loss`?"),
     "a space of Optuna": ("tune { optimizer.lr = suggest_float(1e-3, 1) }", "did you mean `uniform`?"),
     "a space of Weights & Biases": (

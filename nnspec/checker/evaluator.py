@@ -529,8 +529,7 @@ class Evaluator:
         return self.findings.respell(given.value.span, [*argument.words, *self.lets, *self.scope], LITERALS)
 
     def _figure(self, word: str, expression: tree.Expression) -> object:
-        needs = "outcome" if word in self.output_figures else figures().get(word)
-        if needs == "outcome" and word != "epochs_to":
+        if word in figures() or word in self.output_figures:
             return word
         quoted = isinstance(expression, tree.Constant)
         span = expression.span
@@ -538,9 +537,6 @@ class Evaluator:
         known = [name for name, needs in figures().items() if needs == "outcome" and name != "epochs_to"]
         if not word.startswith("test"):  # a misspelling must not become a look at the test data
             known = [name for name in known if not name.startswith("test_")]
-        if needs is not None:
-            message = f"`{word}` is not a figure of each epoch"
-            return self.findings.error("NN602", message, span, help=f"the figures are {', '.join(known)}")
         more = self.findings.respell(inside, known, FIGURES_ELSEWHERE, f"the figures are {', '.join(known)}")
         return self.findings.error("NN201", f"unknown figure `{word}`", span, **more)
 

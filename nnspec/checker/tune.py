@@ -17,7 +17,7 @@ from nnspec.checker.recovery import Recovery
 from nnspec.checker.runs import Run
 from nnspec.checker.settle import of_the_optimizer
 from nnspec.checker.sweep import Point, all_used, applying_to, exact_text, items_of, split_lane, text_of, wholes
-from nnspec.checker.vocabulary import SETTINGS, SPACE, TRAIN, TUNE, other_names, respelt
+from nnspec.checker.vocabulary import SETTINGS, SPACE, TRAIN, TUNE, figures, other_names, respelt
 from nnspec.diagnostics import Span
 from nnspec.engine.spaces import Choice, Space, UniformSpace
 from nnspec.syntax import tree
@@ -388,6 +388,10 @@ def can_choose(search: Search, runs: Sequence[Run], half: bool, findings: Findin
         instead = figure.removeprefix("test_")
         help = f"hold out samples, and choose by `val_{instead}`"
         findings.error("NN608", message, span, help=help)
+        return False
+    if figures().get(figure, "outcome") != "outcome" or figure == "epochs_to":
+        message = f"`{figure}` is not measured after each epoch"
+        findings.error("NN602", message, span, help="for example, `val_loss`")
         return False
     for run in runs:
         experiment: Experiment | None = run.experiment
