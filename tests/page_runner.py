@@ -273,7 +273,7 @@ class Reader:
         assert self._exit_code == 0, printed
 
 
-_PROGRESS = r"^.+: (epoch \d+/\d+, .*|proving the gradients)\n"
+_PROGRESS = r"^(.+: (epoch \d+/\d+, .*|proving the gradients|\d+ trials? done\b.*)|search: \d+ %, .* trials done\b.*)\n"
 """Lines that a terminal shows in one place, and that are gone in the end."""
 
 
