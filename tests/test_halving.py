@@ -152,6 +152,13 @@ def test_a_search_by_halving_is_verified(tmp_path: Path) -> None:
     assert len(found.matches) == 2 * TRIALS + 2
 
 
+def test_of_equal_trials_the_first_continue() -> None:
+    tune = "let a = 1\ntune { budget = 2; search = halving(factor=2, rungs=2); race = false; a = [1, 2, 3, 4] }"
+    found = nnspec.run(Spec.parse(spec(**PLAIN, more=tune)), offline=True)
+    for lane in ("SGD", "Adam"):
+        assert [len(found[f"{lane},trial={n}"].records) for n in (1, 2, 3)] == [8, 4, 4]
+
+
 def test_a_trial_that_diverges_does_not_continue() -> None:
     tune = f"tune {{ budget = 2; search = {HALVING}; race = false; optimizer.lr = [1e30, 0.1, 2e30, 3e30] }}"
     found = nnspec.run(Spec.parse(spec(**PLAIN, more=tune)), offline=True).tuned

@@ -132,6 +132,18 @@ def test_higher_is_better_for_an_accuracy() -> None:
         assert study.chosen.figure == max(trial.figure for trial in study.trials)
 
 
+def test_of_equal_trials_the_first_is_chosen() -> None:
+    by_loss, by_accuracy = (
+        nnspec.run(
+            text(f"let a = 1\ntune {{ budget = 3; studies = 2; by = {by}; a = [1, 2, 3] }}", race="SGD"), offline=True
+        )
+        for by in ("val_loss", "val_accuracy")
+    )
+    for found in (by_loss, by_accuracy):
+        assert found.tuned is not None
+        assert [study.chosen and study.chosen.number for study in found.tuned.studies] == [1, 1]
+
+
 def test_a_diverged_trial_counts_as_a_trial_and_does_not_win() -> None:
     found = run("tune { budget = 2; optimizer.lr = [1e30, 0.1] }").tuned
     assert found is not None
