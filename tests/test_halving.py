@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from nnspec.engine.searches import HalvingSearch
 from nnspec.engine.spaces import Choice, UniformSpace
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
+from nnspec.results.rungs import Rungs
 from nnspec.results.search_summary import search_record
 from nnspec.view.terminal.quiet import QuietProgress
 from nnspec.view.terminal.race import LiveProgress, PlainProgress
@@ -150,6 +152,24 @@ def test_a_search_by_halving_is_verified(tmp_path: Path) -> None:
     found = nnspec.runs.verify(tmp_path / "run")
     assert found.same
     assert len(found.matches) == 2 * TRIALS + 2
+
+
+def test_the_trials_of_each_study_compete_among_themselves() -> None:
+    found = run(set={"tune.studies": 2})
+    for lane in ("SGD", "Adam"):
+        for study in (1, 2):
+            done = [len(found[f"{lane},study={study},trial={n}"].records) for n in range(1, TRIALS + 1)]
+            assert sorted(done) == [2, 2, 2, 2, 4, 4, 8]
+
+
+def test_what_trials_do_after_a_rung_does_not_count_there() -> None:
+    program = nnspec.api.compile_spec(text(PLAIN)).program
+    assert program.tuning is not None
+    full = run(search="halton", budget=TRIALS)
+    lanes = {name: lane.trainings for name, lane in full.lanes.items()}
+    short = {name: [replace(one, records=one.records[:2]) for one in trainings] for name, trainings in lanes.items()}
+    rungs = Rungs(program.tuning, program)
+    assert rungs.ahead(lanes, 1) == rungs.ahead(short, 1)
 
 
 def test_of_equal_trials_the_first_continue() -> None:

@@ -82,6 +82,9 @@ def test_an_optimizer_that_loses_to_its_special_case_is_not_tuned_well_enough() 
     (found,) = remarks(search(study("plain", INSIDE), study("heavy", worse)), "plain: SGD", "heavy: Momentum")
     assert found.startswith("Momentum includes SGD (momentum = 0), yet the best trial of heavy is worse: val_loss 0.5")
     assert remarks(search(study("plain", worse), study("heavy", INSIDE)), "plain: SGD", "heavy: Momentum") == []
+    by_accuracy = replace(search(study("plain", worse), study("heavy", INSIDE)), by="val_accuracy")
+    (found,) = remarks(by_accuracy, "plain: SGD", "heavy: Momentum")
+    assert "is worse: val_accuracy 0.4" in found
 
 
 def test_spaces_with_different_numbers_of_settings_are_remarked_on() -> None:
@@ -98,6 +101,13 @@ def test_spaces_with_different_numbers_of_settings_are_remarked_on() -> None:
 def test_mostly_diverged_trials_are_remarked_on() -> None:
     found = remarks(search(study("SGD", {0.05: 0.4, 0.2: math.nan, 0.5: math.nan})), "SGD")
     assert found == ["SGD: 2 of 3 trials diverged; a narrower search space would waste fewer trials"]
+
+
+@pytest.mark.parametrize("status", ["diverged", "failed", "interrupted", "dropped"])
+def test_a_trial_that_is_not_done_does_not_count(status: str) -> None:
+    trial = study("SGD", INSIDE).trials[0]
+    assert trial.counts
+    assert not replace(trial, status=status).counts
 
 
 def test_the_best_of_fewer_trials_counts_diverged_ones() -> None:
