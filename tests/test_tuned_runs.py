@@ -359,12 +359,30 @@ def test_an_interrupted_run_is_resumed_with_the_same_bits(tmp_path: Path, tuned:
     assert (resumed.trials is None) == (after > 16)  # a finished search is not repeated
 
 
+@pytest.mark.parametrize("other", [{"tune.budget": 3}, {"tune.by": "loss"}, {"train.epochs": 1}, {"seed": 1}])
+def test_a_search_is_only_resumed_as_it_was(shared: Path, tmp_path: Path, other: dict[str, Any]) -> None:
+    shutil.copytree(shared, tmp_path / "run")
+    with pytest.raises(nnspec.OutputError, match=r"another experiment|cannot be extended"):
+        run(out=tmp_path / "run", settings=other, resume=True)
+
+
 def test_a_run_can_be_replaced_by_a_tuned_one_and_back(tmp_path: Path, tuned: RunResult) -> None:
     out = tmp_path / "run"
     nnspec.run(text(""), out=out, offline=True)
     assert figures(run(out=out, force=True)) == figures(tuned)
     nnspec.run(text(""), out=out, force=True, offline=True)
     assert not (out / "trials").exists()
+
+
+def test_an_interrupted_search_leaves_no_older_race_in_its_folder(tmp_path: Path, tuned: RunResult) -> None:
+    def interrupt(lane: str, epoch: int, figures: Any) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "run"
+    nnspec.run(text(""), out=out, offline=True)
+    assert run(out=out, force=True, on_epoch=interrupt).interrupted
+    assert not (out / "run.json").exists()
+    assert figures(run(out=out, resume=True)) == figures(tuned)
 
 
 def test_a_link_for_the_trials_is_refused(tmp_path: Path) -> None:
