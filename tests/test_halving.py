@@ -16,14 +16,16 @@ from tiny_spec import run as train
 
 import nnspec
 from nnspec.api import Spec
+from nnspec.compiler.proofs import Compiled
 from nnspec.engine.searches import HalvingSearch
 from nnspec.engine.spaces import Choice, UniformSpace
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
 from nnspec.results.rungs import Rungs
 from nnspec.results.search_summary import search_record
+from nnspec.runner.options import RunOptions
 from nnspec.view.terminal.quiet import QuietProgress
-from nnspec.view.terminal.race import LiveProgress, PlainProgress
+from nnspec.view.terminal.race import LiveProgress, PlainProgress, show_result
 from nnspec.view.wording import numbers
 
 HALVING = "halving(factor=2, rungs=3)"
@@ -263,3 +265,27 @@ def test_trials_that_diverge_or_are_cross_validated_count_once() -> None:
     assert line.startswith("SGD: 2 trials done, 1 diverged or failed, best val loss ")
     assert progress.trials is not None
     assert progress.trials.percent == 100
+
+
+def test_an_interrupted_search_says_how_far_it_came_and_nothing_about_its_trials() -> None:
+    class Stops(PlainProgress):
+        def __init__(self, console: Console, compiled: Compiled, epochs: int) -> None:
+            self.left = epochs
+            super().__init__(console, compiled)
+
+        def epoch_done(self, lane: LaneResult) -> None:
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+
+    for epochs, words in ((0, "0 of 6 trials are done"), (28, "3 of 6 trials are done; 1 more had begun")):
+        program = compiled(text(PLAIN, "halton").text)
+        progress = Stops(Console(file=io.StringIO(), width=100, highlight=False), program, epochs)
+        result = train(text(PLAIN, "halton").text, observer=progress, ways=RunOptions(jobs=1, stack=False))
+        assert result.interrupted
+        show_result(result, progress)
+        said = progress.console.file.getvalue()  # type: ignore[attr-defined]
+        assert f"– the search did not end: {words}" in said
+        assert "diverged" not in said
+        assert "trial=" not in said
+        assert "Adam: " not in said

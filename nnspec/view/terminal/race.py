@@ -249,6 +249,9 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
     console.print(head, soft_wrap=True)
     say(console, _facts(result), style="dim")
     console.print()
+    if (result.interrupted or result.halted) and Trials.of(compiled.program) is not None:
+        _unfinished(result, len(order), console)
+        return
     if lanes:
         target = common_loss(lanes) if len(lanes) > 1 else None
         console.print(_lanes(lanes, order, console, target, result.figure))
@@ -293,6 +296,18 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
         say(console, line, style="yellow")
     if any(lane.profile for lane in lanes):
         profiles(lanes, console)
+
+
+def _unfinished(result: RunResult, count: int, console: Console) -> None:
+    """Say how far a search came that did not end: what its trials show so far is no result."""
+    ended = [lane for lane in result.lanes.values() if lane.status != "interrupted"]
+    begun = f"; {len(result.lanes) - len(ended)} more had begun" if len(result.lanes) > len(ended) else ""
+    for lane in ended:
+        if lane.status == "failed":
+            say(console, f"✗ {lane.name} {lane.status}: {lane.message}", style="bold red")
+    if result.halted:
+        say(console, f"– the search ended with {result.halted}", style="yellow")
+    say(console, f"– the search did not end: {len(ended)} of {count} trials are done{begun}", style="yellow")
 
 
 def print_files(result: RunResult, console: Console) -> None:

@@ -109,9 +109,12 @@ class Trials:
             self.lanes[self._lane_of[lane.name]].figures[lane.name] = lane.final(self.by)
 
     def ends(self, lane: LaneResult) -> None:
-        """Count a trial that ended."""
+        """Count a trial that ended; one that was interrupted did not."""
         own = self.lanes[self._lane_of[lane.name]]
         self.begins(lane)
+        if lane.status == "interrupted":
+            own.running -= 1
+            return
         dropped = lane.stopped.endswith(DROPPED)
         own.running, own.ended = own.running - 1, own.ended + 1
         own.dropped += dropped

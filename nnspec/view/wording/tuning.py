@@ -31,7 +31,7 @@ def title(tuned: Tuned) -> str:
     """Say how settings were chosen: `tuned by val_loss: best of 20 trials per lane (halton search)`."""
     studies = len({study.number for study in tuned.studies})
     several = f" in each of {studies} studies" if studies > 1 else ""
-    counts = {len(study.trials) for study in tuned.studies}
+    counts = {len(study.trials) for study in tuned.studies} or {0}
     trials = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     many = f"{trials} trial{'s' if trials != '1' else ''}"
     return f"tuned by {tuned.by}: best of {many} per lane{several} ({tuned.search} search)"
