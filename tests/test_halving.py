@@ -283,6 +283,8 @@ def test_an_interrupted_search_says_how_far_it_came_and_nothing_about_its_trials
         progress = Stops(Console(file=io.StringIO(), width=100, highlight=False), program, epochs)
         result = train(text(PLAIN, "halton").text, observer=progress, ways=RunOptions(jobs=1, stack=False))
         assert result.interrupted
+        assert result.tuned is not None
+        assert not any(trial.diverged for trial in result.tuned.trials)
         show_result(result, progress)
         said = progress.console.file.getvalue()  # type: ignore[attr-defined]
         assert f"– the search did not end: {words}" in said

@@ -65,8 +65,8 @@ class TrialResult:
 
     @property
     def diverged(self) -> bool:
-        """Whether it ended without a figure."""
-        return not (self.counts or self.dropped)
+        """Whether it came to an end without a figure."""
+        return not (self.counts or self.dropped or self.status == "interrupted")
 
 
 @dataclass(frozen=True)
