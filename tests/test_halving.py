@@ -23,6 +23,7 @@ from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
 from nnspec.results.rungs import Rungs
 from nnspec.results.search_summary import search_record
+from nnspec.results.tuning import tuned_by
 from nnspec.runner.options import RunOptions
 from nnspec.view.terminal.quiet import QuietProgress
 from nnspec.view.terminal.race import LiveProgress, PlainProgress, show_result
@@ -283,8 +284,9 @@ def test_an_interrupted_search_says_how_far_it_came_and_nothing_about_its_trials
         progress = Stops(Console(file=io.StringIO(), width=100, highlight=False), program, epochs)
         result = train(text(PLAIN, "halton").text, observer=progress, ways=RunOptions(jobs=1, stack=False))
         assert result.interrupted
-        assert result.tuned is not None
-        assert not any(trial.diverged for trial in result.tuned.trials)
+        assert program.program.tuning is not None
+        tuned = tuned_by(program.program.tuning, program.program, result.lanes)
+        assert not any(trial.diverged for trial in tuned.trials)
         show_result(result, progress)
         said = progress.console.file.getvalue()  # type: ignore[attr-defined]
         assert f"– the search did not end: {words}" in said
