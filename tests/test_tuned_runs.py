@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -421,3 +422,15 @@ def test_the_landscape_of_a_tuned_spec_is_that_of_its_race() -> None:
     found = nnspec.landscape(text(train="epochs = 2; batch = 16; validation = 0.2"), grid=5, offline=True)
     assert [*found.lanes] == ["SGD", "Adam"]
     assert all(len(path.points) == 3 for path in found.lanes.values())
+
+
+def test_trials_write_no_text() -> None:
+    model = "Embedding(4); RNN(4); Linear(data.classes)"
+    written = spec(model, data='Text("text.txt", context=4)', train="epochs = 1; validation = 0.2; sample = 20")
+    more = "tune { budget = 2; optimizer.lr = [0.1, 0.2] }"
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "text.txt").write_text("a small text about nothing much, again and again. " * 8)
+        found = nnspec.run(Spec.parse(f"{written}{more}", folder=folder), offline=True)
+    assert found["run"].sample
+    assert found.trials is not None
+    assert {lane.sample for lane in found.trials.values()} == {""}

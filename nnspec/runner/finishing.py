@@ -17,14 +17,14 @@ __all__ = ["with_predictor", "write_samples"]
 
 
 def write_samples(program: Program, lanes: dict[str, LaneResult], data: Mapping[str, Dataset]) -> bool:
-    """Give each lane that was trained on text a writer and a text sample; lanes that diverged get none.
+    """Give each lane that was trained on text a writer and a text sample; lanes that diverged and trials get none.
 
     The text depends only on the seed and the weights, and nothing else uses that random stream. Returns whether all
     samples were written: Ctrl-C skips the remaining ones.
     """
     try:
         for experiment in program.lanes:
-            if experiment.name in lanes:
+            if experiment.name in lanes and experiment.trial is None:
                 lane, alphabet = lanes[experiment.name], data[experiment.name].alphabet
                 repeats = tuple(_with_sample(experiment, one, alphabet) for one in lane.repeats)
                 lanes[lane.name] = _with_sample(experiment, replace(lane, repeats=repeats), alphabet)
