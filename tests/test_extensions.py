@@ -27,7 +27,7 @@ from nnspec.project.checking import Checker
 from nnspec.testing import conform
 
 PACKAGES = Path(__file__).parent / "packages"
-TEXT = spec("Linear(6); ReGLU; Linear(10)", race="Adan(lr=0.01); Signum(lr=0.01)")
+TEXT = spec("Linear(6); ReGLU; Linear(10)", race="FirstAdan(lr=0.01); Signum(lr=0.01)")
 LISTED = '[tool.nnspec]\nextensions = ["Foreign_Parts"]\n'
 
 
@@ -75,7 +75,7 @@ def install(site: Path, name: str, entries: str, code: str = "") -> None:
 def without_parts() -> None:
     """Forget what foreign-parts declares, as in a new process."""
     for parts in PARTS.values():
-        for name in ("Adan", "Signum", "ReGLU"):
+        for name in ("FirstAdan", "Signum", "ReGLU"):
             parts.pop(name, None)
     sys.modules.pop("foreign_parts", None)
 
@@ -127,7 +127,7 @@ def test_a_listed_package_is_loaded(listed: str, project: Path) -> None:
 def test_isolated_loads_no_package_and_names_it(project: Path) -> None:
     done = command("check", "--isolated", "a.nn", cwd=project)
     assert done.returncode == 1
-    assert "`Adan` is provided by the package foreign-parts" in done.stdout
+    assert "`FirstAdan` is provided by the package foreign-parts" in done.stdout
     assert "`ReGLU` is provided by the package foreign-parts" in done.stdout
     assert "foreign_parts" not in sys.modules
 
@@ -229,7 +229,7 @@ def test_in_python_importing_the_module_is_enough(project: Path) -> None:
     assert "provided by" in str(nnspec.check(project / "a.nn"))
     importlib.import_module("foreign_parts")
     assert nnspec.check(project / "a.nn").ok
-    assert not_loaded("Adan") == ""
+    assert not_loaded("FirstAdan") == ""
 
 
 def test_a_run_records_package_version_and_source(project: Path, site: Path) -> None:
@@ -237,8 +237,8 @@ def test_a_run_records_package_version_and_source(project: Path, site: Path) -> 
     assert done.returncode in (0, 1), done.stderr
     for name in ("run.json", "summary.json"):
         parts = json.loads((project / "out" / name).read_text())["environment"]["parts"]
-        assert {each["part"] for each in parts} == {"Adan", "Signum", "ReGLU"}
-        (adan,) = (each for each in parts if each["part"] == "Adan")
+        assert {each["part"] for each in parts} == {"FirstAdan", "Signum", "ReGLU"}
+        (adan,) = (each for each in parts if each["part"] == "FirstAdan")
         assert (adan["kind"], adan["package"], adan["version"]) == ("optimizer", "foreign-parts", "1.2")
         assert adan["module"] == "foreign_parts"
         assert len(adan["sha256"]) == 64
@@ -254,7 +254,7 @@ def test_a_run_records_package_version_and_source(project: Path, site: Path) -> 
     importlib.invalidate_caches()
     done = command("verify", "out", "--offline", cwd=project)
     assert done.returncode == 0
-    assert "! optimizer Adan: foreign-parts 1.2, source " in done.stdout
+    assert "! optimizer FirstAdan: foreign-parts 1.2, source " in done.stdout
     assert ", and foreign-parts 1.3, source " in done.stdout
 
 
@@ -281,7 +281,7 @@ def test_a_run_whose_parts_are_missing_says_which(project: Path, site: Path) -> 
 def test_processes_train_with_parts_of_a_package(project: Path) -> None:
     load_extensions(["foreign-parts"])
     here, there = (nnspec.run(project / "a.nn", offline=True, jobs=jobs) for jobs in (1, 2))
-    for name in ("Adan", "Signum"):
+    for name in ("FirstAdan", "Signum"):
         assert here[name].history == there[name].history
         assert here[name].status == "done"
 
@@ -325,7 +325,7 @@ def test_foreign_parts_conform(site: Path) -> None:
 
 def test_adan_is_algorithm_1_of_its_paper(site: Path) -> None:
     """Number by number, with bias corrections, as in the authors' code: restarts and the proximal step left aside."""
-    adan = importlib.import_module("foreign_parts").Adan
+    adan = importlib.import_module("foreign_parts").FirstAdan
     lr, (b1, b2, b3), eps = 0.05, (0.9, 0.7, 0.8), 1e-3
     gradients = np.random.default_rng(3).normal(size=(12, 4))
     parameter = Parameter(np.array([0.3, -1.2, 2.0, 0.0]))

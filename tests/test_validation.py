@@ -87,6 +87,7 @@ def test_the_numbers_of_the_streams_are_stable() -> None:
         "AUGMENT": 5,
         "SAMPLE": 6,
         "LANDSCAPE": 7,
+        "SEARCH": 8,
         "RESAMPLING": 9,
     }
 

@@ -10,10 +10,10 @@ import numpy as np
 from nnspec.parts import Geometry, Layer, LearningRate, Optimizer, Positive, Probability, ShapeError, Work, kept, saved
 
 
-class Adan(Optimizer):
+class FirstAdan(Optimizer):
     """θ ← (1 − lr·λ)·θ − lr · (m̂ + β₂·v̂) / (√n̂ + ε), for means m of g, v of Δg, n of (g + β₂·Δg)². Xie et al. 2022."""
 
-    spec_name = "Adan"
+    spec_name = "FirstAdan"
     decoupled = True
     scratches = ("change", "step")
     lr: LearningRate = LearningRate(0.001)
