@@ -24,6 +24,7 @@ from nnspec.cli import _code
 from nnspec.compiler.proofs import Compiled
 from nnspec.errors import NnspecError
 from nnspec.records.folder import OutputError, RunFolder
+from nnspec.records.saved import resume_command
 from nnspec.results.run import RunResult
 from nnspec.runner.options import RunOptions
 from nnspec.training import checkpoint as checkpoint_module
@@ -375,3 +376,8 @@ def test_data_that_has_changed_is_not_gone_on_with(path: Path, tmp_path: Path) -
     np.savez(tmp_path / "mine.npz", **arrays)
     with pytest.raises(CheckpointError, match="was trained on different data"):
         run(path, out=tmp_path / "out", resume=True)
+
+
+def test_the_command_that_resumes_a_run_names_its_data() -> None:
+    assert resume_command("a.nn", "out", []) == "nnspec run a.nn --resume --out out"
+    assert resume_command("a.nn", "out", ["seed=2"], "my data").endswith("--set seed=2 --data-dir 'my data'")

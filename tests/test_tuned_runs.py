@@ -414,7 +414,7 @@ def test_a_damaged_record_is_refused(tmp_path: Path, damage: Any) -> None:
     summary = json.loads(path.read_text())
     damage(summary["tuned"])
     path.write_text(json.dumps(summary))
-    with pytest.raises(nnspec.RunError, match="damaged"):
+    with pytest.raises(nnspec.RunError, match=r"damaged.*search again with --force"):
         run(out=tmp_path / "run", resume=True)
 
 

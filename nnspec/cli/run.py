@@ -134,7 +134,7 @@ def command(
     else:
         print_files(result, screen)
         if result.exit_code == _INTERRUPTED and result.folder is not None:
-            resume_it = resume_command(spec, result.folder, overrides)
+            resume_it = resume_command(spec, result.folder, overrides, data_dir or "")
             screen.print(f"– to resume it: {resume_it}", style="dim", soft_wrap=True, markup=False, highlight=False)
     if result.place is not None and result.place.undrawn:
         click.echo(result.place.undrawn, err=True)

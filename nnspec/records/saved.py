@@ -224,16 +224,19 @@ class SavedRun:
             there = path.exists() and self.manifest.replaces is None
         if not there:
             manifest = self.manifest
-            command = resume_command(manifest.spec, self.path, manifest.set)
+            command = resume_command(manifest.spec, self.path, manifest.set, manifest.data_dir)
             raise RunError(f"{self.path} has no {name}: its run has not finished; continue it with `{command}`")
         with usable(path):
             return read_json(path, MOST_RECORD)
 
 
-def resume_command(spec: str, folder: str | os.PathLike[str], overrides: Iterable[str]) -> str:
-    """Return the command that resumes a run in a folder."""
-    settings = "".join(f" --set {quote(override)}" for override in overrides)
-    return f"nnspec run {quote(spec)} --resume --out {quote(os.fspath(folder))}{settings}"
+def resume_command(
+    spec: str, folder: str | os.PathLike[str], overrides: Iterable[str], data_dir: str | os.PathLike[str] = ""
+) -> str:
+    """Return the command that resumes a run in a folder; `data_dir` is the data folder that was given, if any."""
+    more = "".join(f" --set {quote(override)}" for override in overrides)
+    more += f" --data-dir {quote(os.fspath(data_dir))}" if data_dir else ""
+    return f"nnspec run {quote(spec)} --resume --out {quote(os.fspath(folder))}{more}"
 
 
 def open_run(path: str | os.PathLike[str]) -> SavedRun:
@@ -252,7 +255,7 @@ def open_run(path: str | os.PathLike[str]) -> SavedRun:
             settings = [each for each in begun.set if each != TRIALS_ONLY]
             raise RunError(
                 f"the search of {folder} has not finished; continue it with "
-                f"`{resume_command(begun.spec, folder, settings)}`"
+                f"`{resume_command(begun.spec, folder, settings, begun.data_dir)}`"
             )
         what = f"it has no {MANIFEST}" if folder.is_dir() else "it is not a folder" if folder.exists() else ""
     except (OSError, ValueError) as error:

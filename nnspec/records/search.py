@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nnspec.records.reading import usable
+from nnspec.records.reading import RunError, usable
 from nnspec.records.saved import MANIFEST, open_run
 from nnspec.results.tuning import Tuned
 
@@ -16,8 +16,11 @@ def finished_search(path: Path, identity: str) -> Tuned | None:
     not finished. Raises RunError if it is damaged."""
     if not (path / MANIFEST).is_file():
         return None
-    saved = open_run(path)
-    if saved.manifest.identity != identity or not (path / "summary.json").exists():
-        return None
-    with usable(path / "summary.json"):
-        return None if saved.summary["interrupted"] else Tuned.of_record(saved.summary["tuned"])
+    try:
+        saved = open_run(path)
+        if saved.manifest.identity != identity or not (path / "summary.json").exists():
+            return None
+        with usable(path / "summary.json"):
+            return None if saved.summary["interrupted"] else Tuned.of_record(saved.summary["tuned"])
+    except RunError as error:
+        raise RunError(f"{error}; search again with --force instead of --resume, or in another folder") from None
