@@ -485,14 +485,15 @@ def _searched(
 
 
 def raced_by(compiled: Compiled, tuned: Tuned, access: Access) -> Compiled:
-    """Return the race of a searched spec, with the settings that its search chose. Raises TuningError."""
+    """Return the race of a searched spec, with the settings that its search chose. Raises TuningError if there are none
+    for any lane."""
     from nnspec.results.tuning import TuningError
 
-    for study in tuned.hopeless:
-        several = f" in study {study.number}" if len(tuned.of(study.lane)) > 1 else ""
+    if all(study.chosen is None for study in tuned.studies):
+        count = len(tuned.trials)
+        none = f"none of the {count} trials ended" if count > 1 else "the only trial did not end"
         raise TuningError(
-            f"none of the {len(study.trials)} trials of {study.lane}{several} ended with a finite {tuned.by}, so there "
-            "are no settings to race with; use different search spaces"
+            f"{none} with a finite {tuned.by}, so there are no settings to race with; use different search spaces"
         )
     return _again(compiled, tuned.flags(), access)
 
@@ -552,7 +553,8 @@ def _run_into(
     # Where a process waits to draw, it does so while gradients are proved.
     trained = drawing.begin if drawing.waiting and make_folder is not None and compiled.program.tuning is None else None
     try:
-        result = run_program(compiled, access, observer, prepare, options, trained)
+        unsettled = tuned.unsettled(compiled.program) if tuned is not None else {}
+        result = run_program(compiled, access, observer, prepare, options, trained, unsettled)
         searches = compiled.program.tuning is not None
         if compiled.program.tuning is not None:
             from nnspec.results.tuning import tuned_by

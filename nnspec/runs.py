@@ -437,7 +437,8 @@ def _repeated(
     if identity(saved.manifest.meaning) != saved.manifest.identity:
         spoilt.append(f"`meaning` in {saved.path / MANIFEST} is not what `identity` is a digest of")
     program = on_its_data(saved, compiled)
-    result = run_program(program, access, observer, options=RunOptions(jobs))
+    unsettled = tuned.unsettled(program.program) if tuned is not None else {}
+    result = run_program(program, access, observer, options=RunOptions(jobs), unsettled=unsettled)
     if result.interrupted:
         raise KeyboardInterrupt
     if program.program.tuning is not None:

@@ -174,11 +174,38 @@ def test_a_problem_that_fails_is_recorded_and_the_others_continue(specs: Path, t
         assert "missing is excluded from the results" in result.stdout
         assert "FashionMNIST" in found["missing"].message
         assert "is excluded from the results" in Path("out/report.html").read_text()
-        none = nnspec.bench("easy.nn", "wild.nn", "none", offline=True, jobs=1)
-        assert "none of the 2 trials of SGD" in none["easy"].message
+        Path("wilder.nn").write_text(Path("wild.nn").read_text().replace("loguniform(1e-4, 0.1)", "[1e200, 1e201]"))
+        none = nnspec.bench("easy.nn", "wilder.nn", "none", offline=True, jobs=1)
+        assert "none of the 4 trials ended with a finite val_loss" in none["easy"].message
         assert (none.exit_code, none.profiles(), none.done) == (1, (), ())
         assert "there is nothing to compare" in repr(none)
         assert write_views(none, Path("none"))
+
+
+def test_a_contestant_whose_trials_all_diverge_counts_as_unsolved(specs: Path, tmp_path: Path) -> None:
+    with chdir(tmp_path):
+        for name in ("easy.nn", "contestants.nn"):
+            shutil.copy(next(specs.rglob(name)), name)
+        Path("wild.nn").write_text(CONTESTANTS.replace("loguniform(1e-3, 1)", "loguniform(1e200, 1e201)"))
+        found = nnspec.bench("easy.nn", "wild.nn", "out", offline=True, jobs=1)
+        assert (found["easy"].status, found["easy"].best, found.exit_code) == ("done", "Adam", 0)
+        sgd, adam = found["easy"].entries
+        assert (sgd.untrained, sgd.trials, sgd.diverged, sgd.chosen, sgd.lost) == (True, 2, 2, (), 3)
+        assert [run.status for run in sgd.runs] == ["diverged"] * 3
+        assert (adam.untrained, adam.lost) == (False, 0)
+        for measure in MEASURES:
+            assert [profile.ratios for profile in found.profiles(measure)] == [(math.inf,), (1.0,)]
+        said = "easy: all 2 trials of SGD diverged, so it was not raced"
+        assert said in repr(found)
+        for name in ("report.html", "table.tex"):
+            assert "diverged" in Path("out", name).read_text()
+        rows = [*csv.DictReader(io.StringIO(Path("out/results.csv").read_text()))]
+        assert [row["status"] for row in rows if row["contestant"] == "SGD"] == ["diverged"] * 3
+        assert open_bench("out") == found
+        assert verify_bench("out", Silent()).same
+        assert (
+            command("bench", "easy.nn", "wild.nn", "--out", "out", "--resume", "-j1").stdout.count("already done") == 1
+        )
 
 
 FIT = "easy.nn and contestants.nn do not fit together"

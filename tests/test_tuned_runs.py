@@ -155,9 +155,52 @@ def test_a_diverged_trial_counts_as_a_trial_and_does_not_win() -> None:
 
 
 def test_without_a_trial_that_counts_there_is_no_race(tmp_path: Path) -> None:
-    with pytest.raises(TuningError, match="none of the 2 trials of SGD ended with a finite val_loss"):
+    with pytest.raises(TuningError, match="none of the 4 trials ended with a finite val_loss"):
         run("tune { budget = 2; optimizer.lr = [1e30, 2e30] }", out=tmp_path / "run")
     assert (tmp_path / "run" / "trials" / "summary.json").exists()
+
+
+WILD = "tune { budget = 2; SGD.optimizer.lr = [1e200, 2e200]; Adam.optimizer.lr = loguniform(1e-3, 0.1) }"
+
+
+def test_a_lane_whose_trials_all_diverged_is_not_trained_and_the_others_race(tmp_path: Path) -> None:
+    expect = "SGD.val_loss < 9\nAdam.val_loss < 9"
+    found = nnspec.run(text(WILD, expect=expect), out=tmp_path / "run", offline=True)
+    why = "all 2 trials diverged, so it has no settings to race with"
+    lane = found["SGD"]
+    assert (lane.status, lane.message, len(lane.records), lane.has_network) == ("diverged", why, 0, False)
+    assert [(one.status, one.seed) for one in lane.repeats] == [("diverged", 0), ("diverged", 1)]
+    assert (found["Adam"].status, len(found["Adam"].records), found.exit_code) == ("done", 2, 1)
+    missed, met = found.verdicts
+    assert (missed.held, missed.detail, met.held) == (False, f"lane SGD was not trained: {why}", True)
+    assert (
+        "SGD: all 2 trials diverged; it needs a different search space" in found.summary["tuned"]["summary"]["remarks"]
+    )
+    alone = run(TUNE.replace("budget = 4", "budget = 2"), settings={"SGD.optimizer.lr": 0.1, "Adam.optimizer.lr": 0.01})
+    assert alone["SGD"].status == "done"  # the same lane with a setting is trained
+
+    resumed = nnspec.run(text(WILD, expect=expect), out=tmp_path / "run", resume=True, offline=True)
+    assert figures(resumed) == figures(found)
+    assert resumed["SGD"].message == why
+    assert nnspec.runs.verify(tmp_path / "run").same
+    assert [each.lane for each in nnspec.runs.evaluate(tmp_path / "run")] == ["Adam", "Adam"]
+    assert why in nnspec.runs.report([tmp_path / "run"]).read_text()
+
+
+def test_a_study_whose_trials_all_diverged_is_not_trained() -> None:
+    """Two studies draw two of four rates; the one with the large ones has no settings."""
+    for seed in range(20):
+        spaces = "SGD.optimizer.lr = [1e200, 0.1]; Adam.optimizer.lr = [0.01, 0.02]"
+        tune = f"tune {{ budget = 1; studies = 2; search = random; {spaces} }}"
+        found = nnspec.run(text(tune), set={"seed": seed}, offline=True)
+        assert found.tuned is not None
+        chosen = [study.chosen for study in found.tuned.of("SGD")]
+        if None in chosen and chosen != [None, None]:
+            lanes = [found[f"SGD,study={number}"] for number in (1, 2)]
+            assert [lane.status for lane in lanes] == ["diverged" if each is None else "done" for each in chosen]
+            assert "its only trial diverged" in lanes[chosen.index(None)].message
+            return
+    raise AssertionError("no seed has one study that diverged")
 
 
 def test_the_steps_to_a_target_are_counted() -> None:

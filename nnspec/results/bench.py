@@ -66,6 +66,16 @@ class Entry:
     """The settings that each study chose."""
     runs: tuple[BenchRun, ...]
 
+    @property
+    def untrained(self) -> bool:
+        """Whether it was not raced, because none of its trials ended with a figure: it counts as unsolved."""
+        return self.trials > 0 and not self.chosen
+
+    @property
+    def lost(self) -> int:
+        """The number of trainings without a final figure."""
+        return sum(run.figure is None for run in self.runs)
+
     def interval(self, what: Literal["figure", "test"] = "figure") -> Interval:
         """Return the mean and 95 % interval of a final figure over the trainings that have one."""
         return interval(_number(getattr(run, what)) for run in self.runs)

@@ -252,5 +252,7 @@ def _diverged(tuned: Tuned) -> Iterator[str]:
     for lane in tuned.lanes:
         trials = [trial for study in tuned.of(lane) for trial in study.trials]
         lost = sum(trial.diverged for trial in trials)
-        if lost > _MANY * len(trials):
+        if lost == len(trials):
+            yield f"{lane}: all {lost} trials diverged; it needs a different search space"
+        elif lost > _MANY * len(trials):
             yield f"{lane}: {lost} of {len(trials)} trials diverged; a narrower search space would waste fewer trials"

@@ -80,6 +80,16 @@ class Study:
     """The trial whose settings race: the best one, and of equal ones the first. None if none of them counts."""
 
     @property
+    def why_unsettled(self) -> str:
+        """Why it chose no settings; "" if it did."""
+        if self.chosen is not None:
+            return ""
+        several = len(self.trials) > 1
+        if all(trial.diverged for trial in self.trials):
+            return f"all {len(self.trials)} trials diverged" if several else "its only trial diverged"
+        return f"none of its {len(self.trials)} trials ended"
+
+    @property
     def undropped(self) -> tuple[TrialResult, ...]:
         """The trials that were not dropped, whose figures can be compared: those at the end of their trainings."""
         return tuple(trial for trial in self.trials if not trial.dropped)
@@ -126,24 +136,30 @@ class Tuned:
         """All trials."""
         return tuple(trial for study in self.studies for trial in study.trials)
 
-    @property
-    def hopeless(self) -> tuple[Study, ...]:
-        """The studies without a trial that counts."""
-        return tuple(study for study in self.studies if study.chosen is None)
+    def unsettled(self, race: Program) -> dict[str, str]:
+        """Return the lanes of a race without settings, because no trial of their study counts, and why: they are not
+        trained."""
+        return {
+            experiment.name: f"{study.why_unsettled}, so it has no settings to race with"
+            for lane in self.lanes
+            for study, experiment in zip(self.of(lane), (each for each in race.lanes if each.lane == lane), strict=True)
+            if study.chosen is None
+        }
 
     def flags(self) -> list[str]:
-        """Return the chosen settings as arguments of `--set`, with which the lanes race. Raises ValueError for a study
-        that chose none."""
+        """Return the chosen settings as arguments of `--set`, with which the lanes race.
+
+        A study that chose none has those of its first trial: the program of the race then has a value for each setting,
+        but this lane is not trained.
+        """
         several = len({study.number for study in self.studies}) > 1
         alone = not any(trial.name.startswith(f"{trial.lane},") for trial in self.trials)  # a spec without a race
         found = ["tune.chosen=true"] if several else []
         for lane in self.lanes:
-            chosen = [study.chosen for study in self.of(lane)]
+            chosen = [study.chosen or study.trials[0] for study in self.of(lane)]
             for setting in self.spaces[lane]:
                 name = setting if alone else f"{lane}.{setting}"
-                values = [in_spec_syntax(trial.settings[setting]) for trial in chosen if trial is not None]
-                if len(values) < len(chosen):
-                    raise ValueError(f"no trial of {lane} counts")
+                values = [in_spec_syntax(trial.settings[setting]) for trial in chosen]
                 found.append(f"tune.{name}=[{', '.join(values)}]" if several else f"{name}={values[0]}")
         return found
 
@@ -175,6 +191,8 @@ class Tuned:
         studies = []
         for study in record["studies"]:
             trials = tuple(_trial(each) for each in study["trials"])
+            if not trials:
+                raise ValueError("a study has no trials")
             chosen = study["chosen"]
             winner = None if chosen is None else {trial.number: trial for trial in trials}[chosen]
             studies.append(Study(str(study["lane"]), int(study["study"]), trials, winner))

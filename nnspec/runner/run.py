@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from nnspec.checker.program import Program
@@ -31,7 +32,7 @@ from nnspec.runner.repeats import lane_of
 from nnspec.runner.resuming import Continuation
 from nnspec.runner.rungs import train_in_rungs
 from nnspec.runner.verdicts import judge
-from nnspec.training.groups import Training, group, trainings
+from nnspec.training.groups import Training, group, not_begun, trainings
 from nnspec.training.observer import Observer
 
 __all__ = ["PROOF_SAMPLES", "run_program"]
@@ -47,8 +48,10 @@ def run_program(
     before_training: Callable[[], Continuation | None] = lambda: None,
     options: RunOptions = IN_PROCESS,
     trained: Callable[[RunResult], None] | None = None,
+    unsettled: Mapping[str, str] = MappingProxyType({}),
 ) -> RunResult:
-    """Run every lane. Ctrl-C ends the lanes in training and skips those that have not begun.
+    """Run every lane, except for those in `unsettled`, for which a search has no settings: these are recorded as
+    diverged, with the reason. Ctrl-C ends the lanes in training and skips those that have not begun.
 
     Gradients are checked before training, while worker processes start. If there are none and `trained` is given, they
     are checked afterwards: `trained` is called with the curves once all lanes are done, and may start to draw them in
@@ -73,7 +76,9 @@ def run_program(
         replace(each, halts=options.fail_fast, profile=options.profile, compiled=options.compiled)
         for each in trainings(compiled)
     ]
-    lanes = _Lanes(program, observer, options.fail_fast)
+    lanes = _Lanes(program, observer, options.fail_fast, unsettled)
+    untrained = [each for each in everything if each.experiment.name in unsettled]
+    everything = [each for each in everything if each.experiment.name not in unsettled]
     gradients: dict[str, GradientReport] = {}
     # Processes start while the data is loaded and gradients are checked.
     with executor_for(options, everything) as executor:
@@ -95,7 +100,7 @@ def run_program(
 
         with one_blas_thread():
             try:
-                lanes.add_ended(ended)
+                lanes.add_ended([*ended, *(not_begun(each, unsettled[each.experiment.name]) for each in untrained)])
                 if trained is None or executor.remote:
                     trained = None
                     gradients = _proofs(program, datasets, observer)
@@ -121,7 +126,7 @@ def run_program(
                 if lane.name in trained_lanes
             }
             with CtrlC() as pressed:  # trained lanes become a result, even if interrupted here
-                result = _result(compiled, trained_lanes, uses, gradients, lanes.interrupted)
+                result = _result(compiled, trained_lanes, uses, gradients, lanes.interrupted, unsettled)
                 result.halted = lanes.halted
                 result.notes = (*weights_notes(program), *remarks(program, datasets), *_refusals(result))
                 result.data_of = {name: uses.index(use) for name, (_, use) in data.items()}
@@ -135,8 +140,8 @@ def run_program(
 class _Lanes:
     """Collects the trainings of a run into its lanes."""
 
-    def __init__(self, program: Program, observer: Observer, fail_fast: bool = False) -> None:
-        self._fail_fast = fail_fast
+    def __init__(self, program: Program, observer: Observer, fail_fast: bool, unsettled: Mapping[str, str]) -> None:
+        self._fail_fast, self._unsettled = fail_fast, unsettled
         self.halted = ""
         self._asked = {lane.name: lane.train.trainings for lane in program.lanes}
         self._observer = observer
@@ -164,7 +169,10 @@ class _Lanes:
 
     def _end(self, name: str) -> None:
         repeats = sorted(self._found[name], key=lambda one: one.repeat)
-        lane = self._lanes[name] = lane_of(repeats, self._asked[name])
+        lane = lane_of(repeats, self._asked[name])
+        if name in self._unsettled:
+            lane = replace(lane, message=self._unsettled[name])  # not once for each repeat
+        self._lanes[name] = lane
         self._observer.lane_ends(lane)
 
     def add_ended(self, results: Sequence[LaneResult]) -> None:
@@ -205,6 +213,7 @@ def _result(
     uses: tuple[DataUse, ...],
     gradients: dict[str, GradientReport],
     interrupted: bool,
+    unsettled: Mapping[str, str],
 ) -> RunResult:
     program = compiled.program
     return RunResult(
@@ -212,7 +221,7 @@ def _result(
         spec=program.path,
         lanes=lanes,
         data=uses,
-        verdicts=judge(compiled, lanes, gradients),
+        verdicts=judge(compiled, lanes, gradients, unsettled),
         gradients=gradients,
         interrupted=interrupted,
     )

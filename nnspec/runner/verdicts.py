@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from nnspec.checker import calculate
@@ -42,9 +43,12 @@ class Trained(Protocol):
 
 
 def judge(
-    compiled: Compiled, lanes: Mapping[str, Trained], gradients: Mapping[str, GradientReport]
+    compiled: Compiled,
+    lanes: Mapping[str, Trained],
+    gradients: Mapping[str, GradientReport],
+    unsettled: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Verdict, ...]:
-    """Return the verdict on every expectation of a program."""
+    """Return the verdict on every expectation of a program; for `unsettled`, see `run_program`."""
 
     def look(figure: Figure) -> float:
         if figure.name in _EXACT:
@@ -56,7 +60,7 @@ def judge(
             return math.nan
         return _outcome(figure, lane)
 
-    return tuple(_verdict(expectation, look, lanes) for expectation in compiled.program.expectations)
+    return tuple(_verdict(expectation, look, lanes, unsettled) for expectation in compiled.program.expectations)
 
 
 def measured(program: Program) -> list[Figure]:
@@ -76,7 +80,9 @@ def outcomes(program: Program, lanes: Mapping[str, LaneResult]) -> dict[str, dic
     return found
 
 
-def _verdict(expectation: Expectation, look: object, lanes: Mapping[str, Trained]) -> Verdict:
+def _verdict(
+    expectation: Expectation, look: object, lanes: Mapping[str, Trained], unsettled: Mapping[str, str]
+) -> Verdict:
     details: list[list[str]] = []
     for case in expectation.cases:
         values = {figure: look(figure) for figure in case.figures()}  # type: ignore[operator]
@@ -85,6 +91,8 @@ def _verdict(expectation: Expectation, look: object, lanes: Mapping[str, Trained
             lane = lanes.get(unknown[0])
             held = False if lane is not None and lane.status in ("diverged", "failed") else None
             why = f"lane {unknown[0]} {lane.status if lane is not None else 'was not trained'}"
+            if unknown[0] in unsettled:
+                why = f"lane {unknown[0]} was not trained: {unsettled[unknown[0]]}"
             if lane is not None and lane.status == "done":
                 held, why = False, "could not be measured"
             return Verdict(expectation.text, held, why)

@@ -26,7 +26,7 @@ from nnspec.training.observer import Observer
 from nnspec.training.progress import begun
 from nnspec.training.train import train_once, train_plan
 
-__all__ = ["Training", "failed", "group", "train_together", "trainings"]
+__all__ = ["Training", "failed", "group", "not_begun", "train_together", "trainings"]
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def failed(training: Training, why: str) -> LaneResult:
 
     It has the network of the best epoch if the spec restores that and a checkpoint has it; otherwise it is empty.
     """
-    lane = begun(training.experiment, training.layout, NumpyMLP(), training.repeat, training.of)
+    lane = _empty(training)
     rule = training.experiment.train.early_stop
     if training.keeper is not None and rule is not None and rule.restore_best:
         try:
@@ -117,6 +117,15 @@ def failed(training: Training, why: str) -> LaneResult:
             if checkpoint is not None and checkpoint.best["epoch"]:
                 lane = best_lane(training.experiment, checkpoint)
     return replace(lane, status="failed", message=why)
+
+
+def not_begun(training: Training, why: str) -> LaneResult:
+    """Return the result of a training that is not begun, because all trials of its lane diverged."""
+    return replace(_empty(training), status="diverged", message=why)
+
+
+def _empty(training: Training) -> LaneResult:
+    return begun(training.experiment, training.layout, NumpyMLP(), training.repeat, training.of)
 
 
 def train_together(

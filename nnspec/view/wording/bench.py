@@ -65,8 +65,10 @@ def remarks(result: BenchResult) -> Iterator[str]:
     for problem in result.done:
         yield from (f"{problem.name}: {note}" for note in problem.notes)
         for entry in problem.entries:
-            if lost := sum(run.figure is None for run in entry.runs):
-                count = f"{lost} of {len(entry.runs)} trainings"
+            if entry.untrained:
+                yield f"{problem.name}: all {entry.trials} trials of {entry.contestant} diverged, so it was not raced"
+            elif entry.lost:
+                count = f"{entry.lost} of {len(entry.runs)} trainings"
                 yield f"{problem.name}: {count} of {entry.contestant} ended without a final figure"
 
 
@@ -146,10 +148,11 @@ def figures(result: BenchResult) -> Grid:
     """Return the mean final figure of each contestant on each problem, with half of its 95 % interval."""
 
     def cell(problem: Problem, entry: Entry) -> str:
+        if entry.lost == len(entry.runs):
+            return "diverged"
         found = entry.interval()
-        lost = sum(run.figure is None for run in entry.runs)
         text = numbers.figure(problem.by, found.mean, (found.high - found.low) / 2)
-        return f"{text} ({len(entry.runs) - lost} of {len(entry.runs)})" if lost else text
+        return f"{text} ({len(entry.runs) - entry.lost} of {len(entry.runs)})" if entry.lost else text
 
     return _grid(result, "Final figure", cell, lambda problem, entry: entry.contestant == problem.best)
 

@@ -111,7 +111,8 @@ def _difference(pair: Mapping[str, Any]) -> str:
     one, other = pair["lanes"]
     how = f"Welch's t-test between {pair['n']} studies"
     if pair["p_adjusted"] is None:
-        return f"{one} and {other} cannot be compared by {pair['figure']}: it does not vary between studies ({how})"
+        why = "it does not vary between studies" if pair["n"] > 1 else "one of them has it in fewer than two studies"
+        return f"{one} and {other} cannot be compared by {pair['figure']}: {why} ({how})"
     p = "p < 0.0001" if pair["p_adjusted"] < 1e-4 else f"p = {pair['p_adjusted']:.2g}"
     size = f"{pair['difference']:.3g} [{pair['low']:.3g}, {pair['high']:.3g}]"
     if not pair["shown"]:
