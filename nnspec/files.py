@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-__all__ = ["NotRegularError", "atomic", "open_regular", "output", "read_limited", "rewrite", "utf8"]
+__all__ = ["NotRegularError", "atomic", "lock_folder", "open_regular", "output", "read_limited", "rewrite", "utf8"]
 
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -97,6 +97,26 @@ def output(path: Path) -> Iterator[IO[bytes]]:
         os.set_blocking(handle, True)
     with os.fdopen(handle, "wb") as file:
         file.write(content.getbuffer())
+
+
+def lock_folder(path: Path) -> int | None:
+    """Lock a folder against all others that call this, until the returned handle is closed or the process ends.
+
+    Returns None if the system or the file system has no locks. Raises BlockingIOError if the folder is locked.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL):
+            raise
+        return None
+    return handle
 
 
 def rewrite(path: Path, data: bytes) -> None:

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import re
+import signal
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from markdown_it import MarkdownIt
 from tiny_spec import command, spec
 
+from nnspec.files import lock_folder, output
 from nnspec.project import against, testing
 from nnspec.project.against import Record, settled
-from nnspec.project.baseline import Baseline, BaselineError, LaneEntry, SpecEntry, fingerprint, key_of, read_baseline
+from nnspec.project.baseline import (
+    Baseline,
+    BaselineError,
+    LaneEntry,
+    SpecEntry,
+    alone,
+    fingerprint,
+    key_of,
+    read_baseline,
+)
 from nnspec.project.junit import ReportError
 from nnspec.project.markdown import LARGEST, page, write_page
 from nnspec.project.planning import Planned, Schedule, planned, shards
@@ -408,6 +422,15 @@ def test_the_level_is_shared_by_all_figures_of_a_run() -> None:
         (lambda text: re.sub(r'"seconds": [\d.]+', f'"seconds": {"9" * 400}', text), "not a finite number"),
         (lambda text: re.sub(r'"seconds": [\d.]+', '"seconds": NaN', text), "NaN is not a JSON number"),
         (lambda text: re.sub(r'"seconds": [\d.]+', f'"seconds": {"9" * 5000}', text), "cannot be used as a baseline"),
+        (
+            lambda text: re.sub(r'"seconds": [\d.]+', '"seconds": -1', text),
+            "`seconds` of the entry of 'a.nn' cannot be -1",
+        ),
+        (lambda text: re.sub(r'"seconds": [\d.]+', '"seconds": 1e308', text), "cannot be 1e+308"),
+        (
+            lambda text: text.replace('"seeds": [0, 1, 2, 3]', f'"seeds": {[*range(100_001)]}', 1),
+            "more than 100,000 seeds",
+        ),
         (lambda text: text.replace('"shared"', '"other"'), "`meaning` of the entry of 'a.nn' is damaged"),
         (lambda text: text.replace('"lanes": {', '"lanes": {"X": 3, ', 1), "lane 'X' of a.nn cannot be '3'"),
         (lambda text: text.replace('"a.nn"', '"a\\u0000.nn"'), "is not a path"),
@@ -454,9 +477,20 @@ def test_absent_binary_and_huge_baselines_are_refused(folder: Path, monkeypatch:
         (["--shard", "3/2"], "not a shard such as"),
         (["--shard", "1"], "not a shard such as"),
         (["--summary", "no/s.md"], "folder not found"),
+        (["--summary", "a.nn/s.md"], "folder not found"),
+        (["--summary", "x" * 300], "cannot be written: "),
+        (["--baseline", "x" * 300], "cannot be read: "),
+        (["--baseline", "x" * 300, "--update"], "cannot be written: "),
+        (["--summary", "sealed.md"], "sealed.md cannot be written: it is read-only"),
+        (["--summary", "./a.nn"], "--summary a.nn is one of the specs"),
+        (["--baseline", "a.nn", "--update"], "--baseline a.nn is one of the specs"),
+        (["--baseline", "base.json", "--summary", "base.json"], "--summary base.json is the file of --baseline"),
+        (["--junit", "r", "--summary", "link"], "--summary link is the file of --junit"),
     ],
 )
 def test_wrong_options(folder: Path, arguments: list[str], said: str) -> None:
+    (folder / "link").symlink_to("r")
+    (folder / "sealed.md").touch(0o444)
     done = command("test", ".", *arguments, cwd=folder)
     assert done.returncode == 2
     assert said in done.stderr
@@ -628,6 +662,94 @@ def test_without_a_baseline_nothing_is_compared() -> None:
     assert record.entries is None
     assert [*record.remarks([report()])] == []
     assert [*record.write([report()])] == []
+
+
+@pytest.mark.parametrize("lost", ["base.json", "j.xml", "s.md"])
+def test_a_file_that_cannot_be_written_costs_no_other(folder: Path, lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def full(path: Path) -> Iterator[IO[bytes]]:
+        if path.name == lost:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        with output(path) as file:
+            yield file
+
+    for module in ("baseline", "junit", "markdown"):
+        monkeypatch.setattr(f"nnspec.project.{module}.output", full)
+    (folder / "base.json").unlink()
+    out = run(folder, "--update", "--junit", "j.xml", "--summary", "s.md", code=2)
+    assert f"error: {lost} cannot be written: No space left on device" in out
+    assert "\n1 passed in " in out
+    files = {"base.json", "j.xml", "s.md"}
+    assert {each.name for each in folder.iterdir()} & files == files - {lost}
+
+
+def test_ctrl_c_between_specs_loses_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def admits(schedule: Schedule, path: str) -> bool:
+        if path == "b.nn":
+            raise KeyboardInterrupt
+        return True
+
+    monkeypatch.setattr(Schedule, "admits", admits)
+    (folder / "b.nn").write_text(SPEC)
+    (folder / "base.json").unlink()
+    done = command("test", ".", "--jobs", "1", "--baseline", "base.json", "--update", "--junit", "j.xml", cwd=folder)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert "1 passed, 1 not run in " in done.stdout
+    assert [*read_baseline(folder / "base.json").specs] == ["a.nn"]
+    assert (folder / "j.xml").exists()
+
+
+def test_ctrl_c_while_a_baseline_is_written_waits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Baseline.write
+
+    def pressed(baseline: Baseline, path: Path) -> None:
+        signal.raise_signal(signal.SIGINT)
+        write(baseline, path)
+
+    monkeypatch.setattr(Baseline, "write", pressed)
+    (folder / "base.json").unlink()
+    done = command("test", ".", "--jobs", "1", "--baseline", "base.json", "--update", "--summary", "s.md", cwd=folder)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert "recorded in base.json: a.nn\n\n1 passed in " in done.stdout
+    assert [*read_baseline(folder / "base.json").specs] == ["a.nn"]
+    assert (folder / "s.md").exists()
+
+
+def test_an_update_excludes_others_from_reading_to_writing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fcntl", reason="the system cannot lock a folder")
+    write = Baseline.write
+
+    def watched(baseline: Baseline, path: Path) -> None:
+        with pytest.raises(BlockingIOError):
+            lock_folder(folder)
+        write(baseline, path)
+
+    monkeypatch.setattr(Baseline, "write", watched)
+    (folder / "base.json").unlink()
+    assert "recorded in base.json: a.nn" in run(folder, "--update")
+    handle = lock_folder(folder)  # it is free again
+    assert handle is not None
+    os.close(handle)
+
+
+def test_an_update_waits_for_others_but_not_for_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fcntl", reason="the system cannot lock a folder")
+    handle = lock_folder(tmp_path)
+    assert handle is not None
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        os.close(handle)
+
+    monkeypatch.setattr("nnspec.project.baseline.time.sleep", sleep)
+    with alone(tmp_path / "base.json"):
+        assert len(slept) == 1
+        with pytest.raises(BlockingIOError):
+            lock_folder(tmp_path)
+        monkeypatch.setattr("nnspec.project.baseline._PATIENCE", 0.0)
+        with alone(tmp_path / "base.json"):  # the other one takes too long
+            assert len(slept) == 1
 
 
 def test_a_baseline_that_cannot_be_written(tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def test_fishers_test_is_that_of_scipy() -> None:
     for hits, of, other_hits, other_of in ((0, 5, 3, 3), (1, 10, 4, 6), (2, 4, 2, 4), (0, 3, 0, 2), (5, 5, 0, 20)):
         expected = stats.fisher_exact([[hits, of - hits], [other_hits, other_of - other_hits]]).pvalue
         assert fisher(hits, of, other_hits, other_of) == pytest.approx(expected, rel=1e-12)
+    assert fisher(5_000, 10_000, 4_900, 10_000) == pytest.approx(0.16146929150845823, rel=1e-12)  # SciPy, too
 
 
 def test_divergence_is_a_change_if_its_share_is() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -19,7 +22,7 @@ Exit codes: 0 all passed; 1 an expectation missed, a lane diverged, a figure is 
 a spec; 2 usage, no spec matches, or the baseline cannot be used; 3 a bug in nnspec; 4 all that ran passed, but --budget
 left specs untested; 130 interrupted.
 """
-_OMITTED = 4
+_OMITTED, _INTERRUPTED = 4, 130
 
 
 def _shard(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -31,6 +34,18 @@ def _shard(context: click.Context, parameter: click.Parameter, text: str | None)
     if not 1 <= number <= count:
         raise click.BadParameter(f"{text!r} is not a shard such as 2/4, the second of four")
     return number, count
+
+
+def _refuse_to_overwrite(files: Mapping[str, Path | None], specs: Sequence[str]) -> None:
+    """Raise UsageError if an option's file is one of the specs, or that of another option. Devices may be shared."""
+    taken = {os.path.realpath(spec): "is one of the specs" for spec in specs}
+    for option, path in files.items():
+        if path is None or (os.path.exists(path) and not os.path.isfile(path)):
+            continue
+        place = os.path.realpath(path)
+        if place in taken:
+            raise click.UsageError(f"{option} {path} {taken[place]}; choose another file")
+        taken[place] = f"is the file of {option}"
 
 
 @click.command("test", epilog=_EPILOG)
@@ -95,6 +110,7 @@ def command(
     """
     from nnspec.cli.faults import report_fault
     from nnspec.data.source import Access
+    from nnspec.interrupts import CtrlC
     from nnspec.project.against import Record
     from nnspec.project.config import load_config
     from nnspec.project.inputs import find_specs
@@ -117,6 +133,7 @@ def command(
     for file in (junit, page, baseline if update or update_failed else None):
         if file is not None:
             refuse_unwritable(file)
+    _refuse_to_overwrite({"--baseline": baseline, "--junit": junit, "--summary": page}, names)
     record = Record.read(baseline, names, update=update, update_failed=update_failed)
     planned = schedule(record, overrides, retrain=retrain, shard=shard, budget=budget, started=started)
 
@@ -139,22 +156,35 @@ def command(
         retrain=retrain,
     )
     tested: list[SpecReport] = []
-    for each in tester.run(planned.paths, fail_fast=fail_fast, begins=begins, admits=planned.admits):
-        tested.append(each)
-        if ticker is not None:
-            ticker.clear()
-            click.echo(outcome(each))
+    interrupted = False
+    try:
+        for each in tester.run(planned.paths, fail_fast=fail_fast, begins=begins, admits=planned.admits):
+            tested.append(each)
+            if ticker is not None:
+                ticker.clear()
+                click.echo(outcome(each))
+    except KeyboardInterrupt:  # between two specs
+        interrupted = True
     seconds = time.perf_counter() - started
-    tested = record.settled(tested)
-    for text in filter(None, (failures(each, color=colored(sys.stdout)) for each in tested)):
-        click.echo(f"\n{text}")
-    remarks = [*record.remarks(tested), *record.write(tested), *planned.remarks()]
-    if not quiet:
-        click.echo("\n".join(["", *remarks, *([""] if remarks else [])]))
-    last = summary(tested, len(planned.paths), seconds) + record.count(tested)
-    click.echo(last)
-    if junit is not None:
-        write_junit(junit, tested, seconds)
-    if page is not None:
-        write_page(page, tested, remarks, last)
+    with CtrlC() as pressed, ExitStack() as reports:
+        # Hours of training are reported and recorded whole, even if one of the files cannot be written.
+        tested = record.settled(tested)
+        last = summary(tested, len(planned.paths), seconds) + record.count(tested)
+        remarks = [*record.remarks(tested)]
+        if page is not None:
+            reports.callback(write_page, page, tested, remarks, last)
+        if junit is not None:
+            reports.callback(write_junit, junit, tested, seconds)
+        reports.callback(click.echo, last)
+        try:
+            remarks += record.write(tested)
+        finally:
+            remarks += planned.remarks()
+            for text in filter(None, (failures(each, color=colored(sys.stdout)) for each in tested)):
+                click.echo(f"\n{text}")
+            if not quiet:
+                click.echo("\n".join(["", *remarks, *([""] if remarks else [])]))
+    if interrupted or pressed.pressed:
+        click.echo("interrupted", err=True)
+        return _INTERRUPTED
     return exit_code(tested) or (_OMITTED if planned.omitted else 0)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nnspec.diagnostics.formats.base import plural
-from nnspec.project.baseline import Baseline, SpecEntry, key_of, read_baseline
+from nnspec.project.baseline import Baseline, SpecEntry, alone, key_of, read_baseline
 from nnspec.project.remembering import Difference, Outcome, compared, differences, tests
 from nnspec.project.testing import Case, SpecReport
 from nnspec.statistics.significance import LEVEL
@@ -48,7 +48,7 @@ class Record:
     ) -> Record:
         """Read a baseline; if it is to be written, it need not exist. Raises BaselineError."""
         update = update or update_failed
-        found = Baseline() if path is None or (update and not path.exists()) else read_baseline(path)
+        found = Baseline() if path is None else read_baseline(path, may_be_absent=update)
         return cls(names, path, found, update, update_failed)
 
     def key(self, name: str) -> str:
@@ -100,24 +100,17 @@ class Record:
     def write(self, tested: Sequence[SpecReport]) -> Iterator[str]:
         """Record what was tested, if asked to, and yield what was recorded and what was not.
 
-        The file is read again, so that entries written in the meantime are kept. Raises BaselineError.
+        The file is read again, so that entries that others wrote in the meantime are kept. Raises BaselineError.
         """
         if self.path is None or not self.update:
             return
-        baseline = read_baseline(self.path) if self.path.exists() else Baseline()
-        entries: dict[str, SpecEntry] = {}
-        written: list[str] = []
-        for spec in tested:
-            now, key = spec.memory.now, self.key(spec.path)
-            if now is not None and (spec.ok or self.update_failed):
-                now, before = replace(now, passed=spec.ok), baseline.specs.get(key)
-                if before is not None and abs(now.seconds - before.seconds) < max(_JITTER, before.seconds / 2):
-                    now = replace(now, seconds=before.seconds)
-                if now != before:
-                    entries[key] = now
-                    written.append(spec.path)
-        if entries:
-            baseline.updated(entries, _kernels(tested)).write(self.path)
+        with alone(self.path):
+            baseline = read_baseline(self.path, may_be_absent=True)
+            entries = {spec.path: now for spec in tested if (now := self._recordable(spec, baseline)) is not None}
+            if entries:
+                by_key = {self.key(path): now for path, now in entries.items()}
+                baseline.updated(by_key, _kernels(tested)).write(self.path)
+        written = [*entries]
         yield f"recorded in {self._name}: {_some(written) or 'nothing new'}"
         refused = [spec.path for spec in tested if not spec.ok and not (self.update_failed and spec.memory.now)]
         cut = [spec.path for spec in tested if spec.interrupted]
@@ -126,6 +119,15 @@ class Record:
             yield f"not recorded: {_some(refused)}: failed{how}"
         if cut:
             yield f"not recorded: {_some(cut)}: interrupted"
+
+    def _recordable(self, spec: SpecReport, baseline: Baseline) -> SpecEntry | None:
+        """Return the new entry of a spec, if it is to be recorded and not what the baseline has."""
+        if spec.memory.now is None or not (spec.ok or self.update_failed):
+            return None
+        now, before = replace(spec.memory.now, passed=spec.ok), baseline.specs.get(self.key(spec.path))
+        if before is not None and abs(now.seconds - before.seconds) < max(_JITTER, before.seconds / 2):
+            now = replace(now, seconds=before.seconds)
+        return None if now == before else now
 
     @property
     def _name(self) -> str:

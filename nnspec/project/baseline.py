@@ -15,17 +15,19 @@ import hashlib
 import json
 import math
 import os
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from nnspec.errors import NnspecError
-from nnspec.files import output, read_limited, utf8
+from nnspec.files import lock_folder, output, read_limited, utf8
 from nnspec.semantics.meaning import Meaning
 from nnspec.text import printable, to_json
 
-__all__ = ["Baseline", "BaselineError", "LaneEntry", "SpecEntry", "fingerprint", "key_of", "read_baseline"]
+__all__ = ["Baseline", "BaselineError", "LaneEntry", "SpecEntry", "alone", "fingerprint", "key_of", "read_baseline"]
 
 T = TypeVar("T")
 
@@ -34,6 +36,10 @@ _KIND = "baseline"
 _LARGEST = 64 * 1024**2
 _DEEPEST = 50
 _LONGEST = 4096
+_SEEDS = 100_000
+_SECONDS = 1e9
+_PATIENCE, _PAUSE = 10.0, 0.02
+"""Seconds to wait for other processes that update a baseline, and between two attempts."""
 _INDENTED = 6
 """Levels of the file that have a line for each value; deeper ones are on one line."""
 
@@ -115,6 +121,29 @@ class Baseline:
             raise BaselineError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process updates a baseline in the folder of `path`, and keep others waiting meanwhile.
+
+    The wait ends after ten seconds, since then it is a run that has locked the folder.
+    """
+    handle, end = None, time.monotonic() + _PATIENCE
+    while handle is None and time.monotonic() < end:
+        try:
+            handle = lock_folder(path.resolve().parent)
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+            continue
+        except OSError:  # the folder cannot be listed; whether it can be written to is another question
+            pass
+        break
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
 def fingerprint(environment: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return a digest of all that decides about the last bits of results, and the record that it is a digest of.
 
@@ -167,11 +196,14 @@ def _written(value: Any, depth: int = 0) -> Iterator[str]:
 # Reading
 
 
-def read_baseline(path: Path) -> Baseline:
-    """Read a baseline. Raises BaselineError if there is none, or if it cannot be read or used."""
+def read_baseline(path: Path, *, may_be_absent: bool = False) -> Baseline:
+    """Read a baseline; a file that `may_be_absent` and is absent counts as an empty one. Raises BaselineError if there
+    is none, or if it cannot be read or used."""
     try:
         text = read_limited(path, _LARGEST).decode("utf-8")
     except FileNotFoundError:
+        if may_be_absent:
+            return Baseline()
         raise BaselineError(f"{path} does not exist; --update creates it") from None
     except UnicodeDecodeError:
         raise BaselineError(f"{path} is not a baseline: it is not UTF-8 text") from None
@@ -255,7 +287,7 @@ def _spec(record: Any, path: str) -> SpecEntry:
         raise ValueError(f"`meaning` and `lanes` of {where} have different lanes")
     return SpecEntry(
         passed=_get(entry, "passed", bool, where),
-        seconds=_number(_get(entry, "seconds", (int, float), where), f"`seconds` of {where}"),
+        seconds=_seconds(_get(entry, "seconds", (int, float), where), f"`seconds` of {where}"),
         kernels=_get(entry, "kernels", str, where),
         expectations=_get(entry, "expectations", str, where),
         meaning=meaning,
@@ -265,7 +297,9 @@ def _spec(record: Any, path: str) -> SpecEntry:
 
 def _lane(record: Any, where: str) -> LaneEntry:
     entry = _known(record, LaneEntry, where)
-    seeds = tuple(_of(seed, int, f"a seed of {where}") for seed in _get(entry, "seeds", list, where))
+    if len(_get(entry, "seeds", list, where)) > _SEEDS:
+        raise ValueError(f"{where} has more than {_SEEDS:,} seeds")
+    seeds = tuple(_of(seed, int, f"a seed of {where}") for seed in entry["seeds"])
     if len(set(seeds)) < len(seeds) or not seeds:
         raise ValueError(f"{where} has no seeds, or duplicate ones")
     figures: dict[str, tuple[float, ...]] = {}
@@ -298,6 +332,13 @@ def _of(value: Any, kind: type[T] | tuple[type, ...], what: str) -> Any:
     if type(value) not in kinds:  # not isinstance: True is an int
         raise ValueError(f"{what} cannot be {_shown(value)}")
     return value
+
+
+def _seconds(value: Any, what: str) -> float:
+    seconds = _number(value, what)
+    if not 0 <= seconds <= _SECONDS:
+        raise ValueError(f"{what} cannot be {seconds:g}")
+    return seconds
 
 
 def _number(value: Any, what: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,10 +57,23 @@ def _clean(text: str) -> str:
 def refuse_unwritable(path: Path) -> None:
     """Raise ReportError if a report cannot be written to a path; called before hours of training."""
     place = Path(os.path.realpath(path))
-    if place.is_dir():
-        raise ReportError(f"{path} cannot be written: it is a folder")
-    if not place.parent.is_dir():
-        raise ReportError(f"{path} cannot be written: folder not found: {path.parent}")
+    why = ""
+    try:
+        mode = place.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if not place.parent.is_dir():
+            why = f"folder not found: {path.parent}"
+        elif not os.access(place.parent, os.W_OK | os.X_OK):
+            why = f"the folder {path.parent} is read-only"
+    except OSError as error:
+        why = error.strerror or str(error)
+    else:
+        if stat.S_ISDIR(mode):
+            why = "it is a folder"
+        elif not mode & 0o222 or not os.access(place, os.W_OK):
+            why = "it is read-only"
+    if why:
+        raise ReportError(f"{path} cannot be written: {why}")
 
 
 def write_junit(path: Path, tested: Sequence[SpecReport], seconds: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import tempfile
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nnspec.errors import NnspecError
-from nnspec.files import NotRegularError, atomic, open_regular, utf8
+from nnspec.files import NotRegularError, atomic, lock_folder, open_regular, utf8
 from nnspec.records.extending import LENGTHS
 from nnspec.records.lane_folders import folder_names
 from nnspec.records.manifest import MANIFEST, MOST_MANIFEST, Manifest, read_manifest
@@ -233,21 +232,12 @@ class RunFolder:
     def _lock_it(self) -> None:
         """Lock the folder against other processes, if the system can; the lock ends with the process at the latest."""
         try:
-            import fcntl
-        except ImportError:  # this system cannot
-            return
-        self._lock = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = lock_folder(self.path)
         except BlockingIOError:
-            os.close(self._lock)
-            self._lock, self._made = None, False  # the folder belongs to the other process
+            self._made = False  # the folder belongs to the other process
             raise OutputError(
                 f"another process is writing to {self.path}; wait for it to end, or choose another folder with --out"
             ) from None
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL):
-                raise  # the others come from file systems without locks
 
     def leave(self) -> None:
         """Unlock the folder, and remove it if it was created for this run and nothing was written."""

@@ -129,8 +129,13 @@ def fisher(hits: int, of: int, other_hits: int, other_of: int) -> float:
     Statistical Methods for Research Workers, 5th ed., § 21.02.
     """
     total = hits + other_hits
-    ways = [math.comb(of, k) * math.comb(other_of, total - k) for k in range(total + 1)]
-    return sum(way for way in ways if way <= ways[hits]) / sum(ways)
+    first, last = max(0, total - other_of), min(of, total)
+    way = math.comb(of, first) * math.comb(other_of, total - first)
+    ways = {}
+    for k in range(first, last + 1):
+        ways[k] = way
+        way = way * (of - k) * (total - k) // ((k + 1) * (other_of - total + k + 1))
+    return sum(way for way in ways.values() if way <= ways[hits]) / sum(ways.values())
 
 
 def _changed(
