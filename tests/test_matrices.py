@@ -14,6 +14,7 @@ from tiny_spec import spec
 import nnspec
 from nnspec import engine as nn
 from nnspec.compiler.plan import build_network
+from nnspec.engine.optimizers import soap
 from nnspec.engine.parameter import Parameter
 
 REFERENCE = json.loads((Path(__file__).parent / "oracle/trajectories_matrices.json").read_text(encoding="utf-8"))
@@ -79,6 +80,19 @@ def test_a_decomposition_that_does_not_converge_spoils_soap_too(monkeypatch: pyt
 
     monkeypatch.setattr(np.linalg, "eigh", raising)
     assert np.isnan(stepped(nn.SOAP, np.ones((4, 3)), RNG.standard_normal((2, 4, 3)))).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("size", "rank"), [(1, 1), (5, 5), (48, 48), (49, 49), (130, 130), (130, 60), (50, 1)])
+def test_bases_of_soap_are_those_of_a_qr_decomposition(size: int, rank: int, dtype: str) -> None:
+    matrix = (RNG.standard_normal((size, rank)) @ RNG.standard_normal((rank, size))).astype(dtype)
+    matrix[:, rank:] = 0
+    unit = np.finfo(dtype).eps * size
+    basis = soap._orthonormal(matrix.copy())
+    np.testing.assert_allclose(basis.T @ basis, np.eye(size), atol=10 * unit)
+    np.testing.assert_allclose(np.tril(basis.T @ matrix, -1), 0, atol=10 * unit * (1 + np.abs(matrix).max()))
+    expected = np.linalg.qr(matrix)[0][:, :rank]
+    np.testing.assert_allclose(basis[:, :rank], expected, atol=unit * max(1, np.linalg.cond(matrix[:, :rank])))
 
 
 def stepped(optimizer: type[nn.Optimizer], data: Any, grads: Any, *, decays: bool = True, **more: Any) -> np.ndarray:

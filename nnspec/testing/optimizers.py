@@ -429,7 +429,7 @@ def arguments_have_effects(cls: type[Optimizer], samples: Sequence[PartSample]) 
         weight = Parameter(rng.standard_normal((2, 3)), "float64")
         bias = Parameter(rng.standard_normal(3), "float64", decays=False)
         optimizer = cls([weight, bias], **changes)
-        for step in range(10):
+        for step in range(12):
             if step == 5:
                 optimizer.lr = 2 * optimizer.lr
             for parameter in (weight, bias):

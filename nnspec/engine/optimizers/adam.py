@@ -46,7 +46,7 @@ class Adam(Optimizer):
         """θ ← θ − rate · m′ / (√v′ + ε′), with m′ = m/(1−β₁) and v′ = v/(1−β₂)."""
         first, second = state
         _, _, eps, rate = self.numbers()
-        _moments(first, second, grad, scratch, self.betas)
+        moments(first, second, grad, scratch, self.betas)
         np.sqrt(second, out=scratch)
         np.add(scratch, eps, out=scratch)
         np.divide(first, scratch, out=scratch)
@@ -120,7 +120,7 @@ class AMSGrad(Adam):
         """θ ← θ − rate · m′ / (√v̂′ + ε′), scaled as in Adam."""
         first, second, largest = state
         _, _, eps, rate = self.numbers()
-        _moments(first, second, grad, scratch, self.betas)
+        moments(first, second, grad, scratch, self.betas)
         np.maximum(largest, second, out=largest)
         np.sqrt(largest, out=scratch)
         np.add(scratch, eps, out=scratch)
@@ -260,7 +260,7 @@ class NAdam(Adam):
         """θ ← θ − (a·m′ + b·g) / (√v′ + ε′), scaled as in Adam."""
         other, first, second = state
         _, _, eps, a, b = self.numbers()
-        _moments(first, second, grad, scratch, self.betas)
+        moments(first, second, grad, scratch, self.betas)
         np.multiply(first, a, out=other)
         np.multiply(grad, b, out=scratch)
         np.add(other, scratch, out=other)
@@ -332,7 +332,7 @@ class RAdam(Adam):
         """θ ← θ − rate · m′ / (√v′ + ε/c) with c = √(1−β₂), or θ ← θ − rate · m′."""
         first, second = state
         _, _, eps, rate, divides = self.numbers()
-        _moments(first, second, grad, scratch, self.betas)
+        moments(first, second, grad, scratch, self.betas)
         direction = first
         if divides:
             np.sqrt(second, out=scratch)
@@ -378,7 +378,7 @@ def _radam(
         theta[i] = kept - direction * rate
 
 
-def _moments(
+def moments(
     first: NDArray[Any], second: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], betas: tuple[float, float]
 ) -> None:
     """m′ ← β₁·m′ + g, v′ ← β₂·v′ + g²."""
