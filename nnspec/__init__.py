@@ -57,10 +57,10 @@ if TYPE_CHECKING:
     from nnspec.results.run import RunResult as RunResult
     from nnspec.results.stored import UnstorableError as UnstorableError
     from nnspec.results.tuning import TuningError as TuningError
+    from nnspec.runner.drawing import PictureError as PictureError
     from nnspec.templates import StarterError as StarterError
     from nnspec.testing.check import ConformanceError as ConformanceError
     from nnspec.training.checkpoint import CheckpointError as CheckpointError
-    from nnspec.view.pictures.drawing import PictureError as PictureError
 
 # Public name -> the module that it is taken from; a module of the same name is the value itself.
 _PUBLIC = {
@@ -80,7 +80,7 @@ _PUBLIC = {
     "NnspecError": "nnspec.errors",
     "OutputError": "nnspec.records.folder",
     "PackageError": "nnspec.templates.packages",
-    "PictureError": "nnspec.view.pictures.drawing",
+    "PictureError": "nnspec.runner.drawing",
     "RunError": "nnspec.records.reading",
     "RunResult": "nnspec.results.run",
     "ShapeError": "nnspec.engine.layers.contract",

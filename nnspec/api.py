@@ -4,46 +4,48 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from shlex import quote
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from nnspec.checker import NOTHING, Known
-from nnspec.checker import check as check_source
-from nnspec.compiler.proofs import Compiled, prove
+from nnspec.checking import (
+    CheckResult,
+    Overrides,
+    PathLike,
+    SpecError,
+    check_text,
+    compiled_of,
+    experiment_of,
+    file_flag,
+    flags_of,
+)
+from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access, DataError
-from nnspec.diagnostics import Diagnostic, Source, first_of, read_source, render_all
-from nnspec.errors import NnspecError
+from nnspec.diagnostics import Diagnostic, Source, read_source
 from nnspec.native import How
-from nnspec.reprs import ResolvedSpec, TableRepr
-from nnspec.syntax.literals import bad_escape
-from nnspec.text import quoted
+from nnspec.reprs import ResolvedSpec
 
 if TYPE_CHECKING:
     from nnspec.analysis.landscape import Kind, Landscape
     from nnspec.analysis.meter import Tick
     from nnspec.analysis.rate_range import RateRange
-    from nnspec.data.memory import GivenData
     from nnspec.engine.part import Part
     from nnspec.records.folder import RunFolder
-    from nnspec.results.run import Place, RunResult
-    from nnspec.results.tuning import Tuned
+    from nnspec.results.run import RunResult
+    from nnspec.runner.drawing import Drawing
     from nnspec.runner.gradients import GradientProof
     from nnspec.runner.options import RunOptions
-    from nnspec.runner.resuming import Checkpoints
     from nnspec.semantics.comparison import Difference
     from nnspec.training.observer import Observer
-    from nnspec.view.pictures.drawing import Drawing
 
 __all__ = [
     "CheckResult",
     "Spec",
     "SpecError",
     "check",
-    "check_resumable",
     "check_text",
     "compile_spec",
     "diff",
@@ -65,37 +67,7 @@ __all__ = [
     "run_into",
 ]
 
-PathLike = str | os.PathLike[str]
-Overrides = Mapping[str, Any] | Sequence[str] | Sequence[Source] | None
 OnEpoch = Callable[[str, int, Mapping[str, float]], bool | None]
-
-
-class SpecError(NnspecError):
-    """A spec has errors. They are in `diagnostics`, and the message shows them all."""
-
-    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
-        super().__init__(render_all(diagnostics))
-        self.diagnostics = tuple(diagnostics)
-
-
-@dataclass(frozen=True, repr=False)
-class CheckResult(TableRepr):
-    """The result of checking a spec."""
-
-    path: str
-    diagnostics: tuple[Diagnostic, ...]
-    compiled: Compiled | None
-    """The program with its layout; None if there are errors, or if the file can only be imported."""
-    files: tuple[Source, ...] = ()
-    """The files that were read: the imports and, last, the spec."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether there are no errors. Warnings are allowed."""
-        return not any(d.severity == "error" for d in self.diagnostics)
-
-    def __str__(self) -> str:
-        return render_all(self.diagnostics) if self.diagnostics else f"{self.path}: no findings"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -170,8 +142,6 @@ class Spec:
 
 
 SpecLike = PathLike | Spec
-GIVEN = Source("data=…", "data = Given()")
-"""The setting that stands for data that a caller passes."""
 
 
 def check(
@@ -198,33 +168,12 @@ def passed(
     again = {flag.text.partition("=")[0].strip() for flag in flags}
     flags = [*flags_of({name: value for name, value in spec.settings.items() if name not in again}), *flags]
     if isinstance(data, (str, os.PathLike)):
-        return spec.source, [_file_flag(data, target), *flags], NOTHING
+        return spec.source, [file_flag(data, target), *flags], NOTHING
     if data is None:
         if target is not None:
             raise DataError("`target` names a column of `data`, and no data was given")
         return spec.source, flags, NOTHING
     return spec.source, flags, Known(given=given_data(data, target))
-
-
-def _file_flag(path: PathLike, target: str | Sequence[str] | None) -> Source:
-    """Return the setting that reads a file. Raises DataError."""
-    place = os.fspath(path)
-    parts = [place, *((target,) if isinstance(target, str) else target or ())]
-    odd = next((part for part in parts if bad_escape(quoted(part))), None)
-    if odd is not None:
-        raise DataError(f"{odd!a} has characters that a spec cannot hold; rename it, or read the data in Python")
-    if place.lower().endswith(".npz") and target is None:
-        return Source("data=…", f"data = NPZ({quoted(place)})")
-    if place.lower().endswith((".csv", ".tsv", ".txt", ".data")):
-        if target is None:
-            raise DataError('a table needs the column to predict: `target="COLUMN"`')
-        names = quoted(target) if isinstance(target, str) else f"[{', '.join(map(quoted, target))}]"
-        more = ', delimiter="\\t"' if place.lower().endswith(".tsv") else ""
-        return Source("data=…", f"data = CSV({quoted(place)}, target={names}{more})")
-    raise DataError(
-        f"`data` is the path {place}, which is neither an .npz file nor a table with a `target`; name its data source "
-        "instead, such as `set={'data': 'Images(\"folder\")'}`"
-    )
 
 
 def known_parts() -> Mapping[str, Mapping[str, type[Part]]]:
@@ -241,23 +190,6 @@ def part_meant(word: str) -> str | None:
     return meant(word, parts(), other_names({name: part.also for name, part in parts().items()}))
 
 
-def check_text(source: Source, set: Overrides = None, known: Known = NOTHING) -> CheckResult:
-    """Check a spec in memory. Imports and data files are read relative to `source.folder`, unless they are `known`.
-
-    Data that is given replaces the data of the spec, unless a lane takes it already.
-    """
-    flags = flags_of(set)
-    checked = check_source(source, flags, known)
-    if known.given is not None and not checked.takes_given:
-        checked = check_source(source, [GIVEN, *flags], known)
-    if checked.program is None:
-        return CheckResult(source.name, first_of(checked.diagnostics), None, checked.files)
-    compiled, proofs = prove(checked.program)
-    found = (*checked.diagnostics, *proofs)
-    failed = any(d.severity == "error" for d in found)
-    return CheckResult(source.name, first_of(found), None if failed else compiled, checked.files)
-
-
 def compile_spec(
     spec: SpecLike,
     set: Overrides = None,
@@ -271,23 +203,7 @@ def compile_spec(
     Raises SpecError for a spec with errors, SourceError for a file that cannot be read as text, NnspecError for one
     that is no experiment.
     """
-    return _compiled(check(spec, set, data=data, target=target), warn)
-
-
-def _compiled(result: CheckResult, warn: Callable[[Sequence[Diagnostic]], None] = lambda found: None) -> Compiled:
-    if not result.ok:
-        raise SpecError(result.diagnostics)
-    compiled = _experiment(result)
-    if result.diagnostics:
-        warn(result.diagnostics)
-    return compiled
-
-
-def _experiment(result: CheckResult) -> Compiled:
-    """Return the program of a file without errors. Raises NnspecError if the file can only be imported."""
-    if result.compiled is None:
-        raise NnspecError(f"{result.path} is not a complete experiment; it can only be imported")
-    return result.compiled
+    return compiled_of(check(spec, set, data=data, target=target), warn)
 
 
 def run(
@@ -366,6 +282,7 @@ def run(
         ValueError: fewer than one job, `resume` without `out`, `profile` or `on_epoch` together with `cluster`.
     """
     from nnspec.records.folder import OutputError, RunFolder
+    from nnspec.records.saved import check_resumable
     from nnspec.runner.options import RunOptions
     from nnspec.training.observer import Calling
     from nnspec.view.terminal.quiet import Warns
@@ -383,7 +300,7 @@ def run(
     jobs = jobs if on_epoch is None else 1
     options = RunOptions(jobs, stack, cluster, compiled, fail_fast, profile, resume, checkpoint)
     source, flags, known = passed(spec, set, data, target)
-    program = _compiled(check_text(source, flags, known))
+    program = compiled_of(check_text(source, flags, known))
     shown = progress_for(console(), program) if progress else None
     place = Path(data_dir) if data_dir is not None else None
     access = Access(place, offline, shown.fetching if shown is not None else None, known.given)
@@ -411,19 +328,6 @@ def run(
     return result
 
 
-def check_resumable(folder: PathLike) -> None:
-    """Raise RunError if a run to resume used parts of other packages that are not loaded: which, and what to do."""
-    from nnspec.records.reading import RunError
-    from nnspec.records.saved import MANIFEST, open_run, require_parts
-
-    if (Path(folder) / MANIFEST).is_file():
-        try:
-            saved = open_run(folder)
-        except RunError:  # `RunFolder.begin` says so, and what to do
-            return
-        require_parts(saved)
-
-
 def run_into(
     compiled: Compiled,
     access: Access,
@@ -441,207 +345,12 @@ def run_into(
     picture is waited for. What was trained is returned even where it cannot be written or drawn; its `place` says
     why.
     """
-    tuning = compiled.program.tuning
-    if tuning is None or not tuning.settings.race:
-        return _run_into(compiled, access, observer, make_folder, options, drawing, show)
-    folder = make_folder() if make_folder is not None else None
-    try:
-        tuned, trials = _searched(compiled, access, observer, folder, options)
-        if trials is not None and (trials.interrupted or trials.halted):
-            if show is not None:
-                show(trials)
-            return trials
-        race = raced_by(compiled, tuned, access)
-        make = None if folder is None else lambda: folder
-        result = _run_into(race, access, observer, make, options, drawing, show, tuned)
-        result.trials = trials
-        return result
-    finally:
-        if folder is not None:
-            folder.leave()
-
-
-def _searched(
-    compiled: Compiled, access: Access, observer: Observer, folder: RunFolder | None, options: RunOptions
-) -> tuple[Tuned, RunResult | None]:
-    """Run the trials of a search, in the folder `trials` of its run if it has one. A finished search is not run again
-    with `resume`: there is no result of its run then."""
-    from nnspec.records.saved import TRIALS, TRIALS_ONLY
-    from nnspec.records.search import finished_search
-    from nnspec.results.run import Place
-
-    program, make = _again(compiled, [TRIALS_ONLY], access), None
-    if folder is not None:
-        if not options.resume:
-            folder.renew()
-        elif (known := finished_search(folder.path / TRIALS, identity_of(program))) is not None:
-            return known, None
-        make = partial(folder.within, TRIALS, options.resume)
-    trials = _run_into(program, access, observer, make, options)
-    if folder is not None and trials.interrupted and trials.place is not None:
-        trials.place = Place(folder.path.as_posix(), [f"{TRIALS}/{file}" for file in trials.place.files])
-    assert trials.tuned is not None, "its lanes are trials"
-    return trials.tuned, trials
-
-
-def raced_by(compiled: Compiled, tuned: Tuned, access: Access) -> Compiled:
-    """Return the race of a searched spec, with the settings that its search chose. Raises TuningError if there are none
-    for any lane."""
-    from nnspec.results.tuning import TuningError
-
-    if all(study.chosen is None for study in tuned.studies):
-        count = len(tuned.trials)
-        none = f"none of the {count} trials ended" if count > 1 else "the only trial did not end"
-        raise TuningError(
-            f"{none} with a finite {tuned.by}, so there are no settings to race with; use different search spaces"
-        )
-    return _again(compiled, tuned.flags(), access)
-
-
-def _again(compiled: Compiled, flags: Sequence[str], access: Access) -> Compiled:
-    """Check a spec again, with more settings. Files are not read again."""
-    from nnspec.records.manifest import manifest_of
-
-    program = compiled.program
-    known = replace(manifest_of(program, Path(), {}, None).known, given=cast("GivenData | None", access.given))
-    return _compiled(check_text(program.files[-1], [*program.overrides, *flags], known))
-
-
-def _run_into(
-    compiled: Compiled,
-    access: Access,
-    observer: Observer,
-    make_folder: Callable[[], RunFolder] | None,
-    options: RunOptions,
-    drawing: Drawing | None = None,
-    show: Callable[[RunResult], None] | None = None,
-    tuned: Tuned | None = None,
-) -> RunResult:
-    """Run a program without a search before it; `tuned` is the search that its settings come from.
-
-    Of trials, neither pictures nor weights are written, and their checkpoints are removed when all of them are done.
-    """
-    from nnspec.environment import environment
-    from nnspec.interrupts import CtrlC
-    from nnspec.records.extending import obstacles
-    from nnspec.records.folder import PICTURE
-    from nnspec.records.manifest import manifest_of
-    from nnspec.records.write import write_record
-    from nnspec.results.run import Place
-    from nnspec.runner.resuming import Checkpoints
-    from nnspec.runner.run import run_program
+    from nnspec.runner.recorder import Recorder
+    from nnspec.runner.search import run_with_search
     from nnspec.view.pictures.drawing import Here
 
-    drawing, show = drawing or Here(), show or (lambda result: None)
-    made: list[RunFolder] = []
-    notes: list[str] = []
-    folders: dict[str, str] = {}
-
-    def prepare() -> Checkpoints | None:
-        if make_folder is None:
-            return None
-        made.append(make_folder())
-        manifest = manifest_of(compiled.program, made[0].path, environment(compiled.program.parts()), access.data_dir)
-        folders.update(manifest.folders)
-        lanes = {lane.name: lane for lane in compiled.program.lanes}
-        began = made[0].begin(
-            manifest, compiled.program.text, resume=options.resume, extends=lambda before: obstacles(lanes, before)
-        )
-        notes.extend(_moved(began, manifest.environment))
-        return Checkpoints(made[0].path / "checkpoints", manifest.meaning, options.checkpoint, options.resume)
-
-    # Where a process waits to draw, it does so while gradients are proved.
-    trained = drawing.begin if drawing.waiting and make_folder is not None and compiled.program.tuning is None else None
-    try:
-        unsettled = tuned.unsettled(compiled.program) if tuned is not None else {}
-        result = run_program(compiled, access, observer, prepare, options, trained, unsettled)
-        searches = compiled.program.tuning is not None
-        if compiled.program.tuning is not None:
-            from nnspec.results.tuning import tuned_by
-
-            tuned = tuned_by(compiled.program.tuning, compiled.program, result.lanes)
-        if tuned is not None:
-            from nnspec.results.search_summary import tuned_record
-
-            result.tuned, result.summary["tuned"] = tuned, tuned_record(tuned, compiled.program, result.lanes)
-        notes.extend(_elsewhere(result.summary["ways"]))
-        result.notes = (*result.notes, *notes)
-        if result.notes:
-            result.summary["notes"] = list(result.notes)
-        for folder in made:
-            place = result.place = Place(folder.path.as_posix())
-            problems: list[str] = []
-            try:
-                with CtrlC() as pressed:  # the record is written before anything is given up
-                    if not searches:
-                        drawing.begin(result)
-                    place.files, problems = write_record(result, folder.path, folders, weights=not searches)
-                    if searches and not (result.interrupted or problems):
-                        folder.remove_checkpoints()
-                pressed.check()
-                try:
-                    show(result)
-                finally:
-                    if not searches:
-                        problems += _draw(result, place, drawing, folder.path / PICTURE)
-                    folder.finish()
-            except KeyboardInterrupt:
-                result.interrupted = True
-            place.unwritten = "; ".join(_unwritten(result, place, problems))
-        if not made:
-            show(result)
-    finally:
-        for folder in made:
-            folder.leave()
-    return result
-
-
-def _draw(result: RunResult, place: Place, drawing: Drawing, path: Path) -> Iterator[str]:
-    """Plot the curves of a run, if any, and yield the files that could not be written with the reasons."""
-    from nnspec.view.pictures.drawing import PictureError
-
-    if not any(lane.curve("loss") for lane in result.lanes.values()):
-        return
-    try:
-        drawing.finish(result, path)
-    except PictureError as error:
-        place.undrawn = f"the plot was not written: {error}; `nnspec plot {quote(str(path.parent))}` draws it"
-    except OSError as error:
-        yield f"{path.name} ({error.strerror or error})"
-    else:
-        place.files = [path.name, *place.files]
-
-
-def _unwritten(result: RunResult, place: Place, problems: Sequence[str]) -> Iterator[str]:
-    """Describe what could not be written to disk, and how to write it."""
-    if problems:
-        yield (
-            f"the run cannot be written to {place.folder}: {', '.join(problems)}; all other files were written; fix "
-            f"this and run again with --out {place.folder} --resume"
-        )
-    yield from dict.fromkeys(
-        one.unsaved for lane in result.lanes.values() for one in (lane, *lane.repeats) if one.unsaved
-    )
-
-
-def _moved(began: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Describe what has changed in the environment since a resumed run started."""
-    from nnspec.environment import differences, in_words
-
-    found = [f"{name} {in_words(then)}, now {in_words(here)}" for name, (then, here) in differences(began, now).items()]
-    if found:
-        yield f"the run began with {'; '.join(found)}: its results may differ from those of an uninterrupted run"
-
-
-def _elsewhere(ways: Mapping[str, Any]) -> Iterator[str]:
-    """Describe which workers of a cluster were not used, and which differ so that their results may differ."""
-    from nnspec.environment import in_words
-
-    for worker, why in ways.get("left_out", {}).items():
-        yield f"worker {worker} was not used: it {why}"
-    for worker, found in ways.get("differences", {}).items():
-        unlike = "; ".join(f"{name} {in_words(o['there'])}, here {in_words(o['here'])}" for name, o in found.items())
-        yield f"worker {worker} differs from this machine ({unlike}), so results may differ in the last digits"
+    recorder = Recorder(access, observer, make_folder, options, drawing or Here(), show or (lambda result: None))
+    return run_with_search(compiled, recorder)
 
 
 def identity_of(compiled: Compiled) -> str:
@@ -738,15 +447,16 @@ def landscape_of(
     """Do what `landscape` does for a compiled program. `tick` is called with the number of finished grid points. A spec
     with `tune` is searched first."""
     from nnspec.analysis.landscape import map_landscape
-    from nnspec.runner.options import IN_PROCESS
+    from nnspec.runner.recorder import Recorder
+    from nnspec.runner.search import race_of, search
     from nnspec.view.terminal.resolved import pick
 
     tuning = compiled.program.tuning
     if tuning is not None and tuning.settings.race:
-        tuned, trials = _searched(compiled, access, observer, None, IN_PROCESS)
+        tuned, trials = search(compiled, Recorder(access, observer))
         if trials is not None and trials.interrupted:
             raise KeyboardInterrupt
-        compiled = raced_by(compiled, tuned, access)
+        compiled = race_of(compiled, tuned, access)
     chosen = [lane.name for name in lanes for lane in pick(compiled.program, name)] if lanes else None
     return map_landscape(compiled, access, observer, lanes=chosen, kind=plane, grid=grid, tick=tick)
 
@@ -817,7 +527,7 @@ def diff(a: SpecLike, b: SpecLike, set: Overrides = None) -> Difference:
     found = [check(spec, set) for spec in (a, b)]
     if not all(each.ok for each in found):
         raise SpecError([d for each in found if not each.ok for d in each.diagnostics])
-    return compare(*map(_experiment, found))
+    return compare(*map(experiment_of, found))
 
 
 def resolved(spec: SpecLike, set: Overrides = None, *, lane: str | None = None) -> ResolvedSpec:
@@ -880,27 +590,3 @@ def format_text(text: str) -> str:
     if result.diagnostics:
         raise SpecError(result.diagnostics)
     return result.after
-
-
-def flags_of(overrides: Overrides) -> list[Source]:
-    """Turn overrides into sources for the checker, named after their origin."""
-    if overrides is None:
-        return []
-    if isinstance(overrides, str):
-        overrides = [overrides]
-    if isinstance(overrides, Mapping):
-        return [Source(f"set={{{key!r}: …}}", f"{key} = {_as_text(value)}") for key, value in overrides.items()]
-    return [text if isinstance(text, Source) else Source("--set", text) for text in overrides]
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    value = value.item() if hasattr(value, "item") and not hasattr(value, "__len__") else value
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_as_text(item) for item in value) + "]"
-    if isinstance(value, (int, float)):
-        return repr(value)
-    raise TypeError(f"a setting must be a number, a string, true, false, none or a list of these, not {value!r}")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnspec.api import SpecError, check_text
+from nnspec.checking import SpecError, check_text
 from nnspec.diagnostics import Source
 from nnspec.errors import NnspecError
 from nnspec.files import NotRegularError, open_regular

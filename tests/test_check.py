@@ -386,7 +386,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch, error: BaseException, *names: str) -
             raise error
         return honest_check(source, *more)
 
-    monkeypatch.setattr("nnspec.api.check_source", check)
+    monkeypatch.setattr("nnspec.checking.check_source", check)
 
 
 @pytest.mark.parametrize("format", FORMATS)

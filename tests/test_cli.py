@@ -363,7 +363,7 @@ def test_faults_have_a_code_and_words(
         raise error
 
     monkeypatch.setattr(tempfile, "tempdir", str(here))
-    monkeypatch.setattr("nnspec.api.check_source", fail)
+    monkeypatch.setattr("nnspec.checking.check_source", fail)
     assert _code(["run", "good.nn"]) == code
     out, err = capsys.readouterr()
     assert out == ""

@@ -16,17 +16,20 @@ import pytest
 from tiny_spec import COMMAND, OFFLINE, ROOT, compiled, environment, nnspec, reach_epoch, run, spec
 
 import nnspec as package
+from nnspec.api import run_into
 from nnspec.cli import _code
 from nnspec.environment import cores
+from nnspec.records.folder import RunFolder
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
+from nnspec.runner.drawing import NoDrawing, PictureError
 from nnspec.runner.options import RunOptions
 from nnspec.runner.run import run_program
 from nnspec.training.groups import train_together
 from nnspec.training.observer import Silent
 from nnspec.view.pictures import drawing
 from nnspec.view.pictures.curves import Picture, draw_run, panels
-from nnspec.view.pictures.drawing import Apart, Here, PictureError
+from nnspec.view.pictures.drawing import Apart, Here
 from nnspec.view.pictures.figure import Blank, draw_figure, save
 
 LANES = "SGD(lr=0.1); Adam(lr=0.01)"
@@ -59,6 +62,20 @@ def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
     while not what():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.01)
+
+
+def test_a_run_that_is_not_drawn_does_not_claim_a_picture(tmp_path: Path) -> None:
+    result = run_into(
+        compiled(spec(race=LANES)),
+        OFFLINE,
+        Silent(),
+        lambda: RunFolder.make("s.nn", tmp_path / "o"),
+        RunOptions(1),
+        drawing=NoDrawing(),
+    )
+    assert result.place is not None
+    assert "summary.json" in result.place.files
+    assert "curves.png" not in result.place.files
 
 
 # Killed, wherever that may be

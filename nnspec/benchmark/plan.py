@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nnspec.api import SpecError, check, check_text
+from nnspec.api import check
 from nnspec.checker.program import Tuning
+from nnspec.checking import SpecError, check_text
 from nnspec.compiler.proofs import Compiled
 from nnspec.diagnostics import Diagnostic, Source, render_all
 from nnspec.errors import NnspecError

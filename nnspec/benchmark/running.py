@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from nnspec._version import __version__
-from nnspec.api import PathLike, flags_of, identity_of, run_into
+from nnspec.api import identity_of, run_into
 from nnspec.benchmark.plan import BenchError, Fit, Plan, Planned, fit, plan_bench
 from nnspec.benchmark.reading import digests_of, entries_of, test_figure
 from nnspec.benchmark.record import RECORD, is_bench, open_bench, write_bench, write_views
+from nnspec.checking import PathLike, flags_of
 from nnspec.data.source import Access, DataError
 from nnspec.environment import environment, in_words
 from nnspec.project.inputs import InputError, find_specs
@@ -22,9 +23,9 @@ from nnspec.records.folder import OutputError, RunFolder
 from nnspec.records.saved import RunError, open_run
 from nnspec.results.bench import BenchResult, Problem, Setting
 from nnspec.results.tuning import TuningError
+from nnspec.runner.drawing import NoDrawing
 from nnspec.runner.options import RunOptions
 from nnspec.training.observer import Observer
-from nnspec.view.pictures.drawing import NoDrawing
 from nnspec.view.terminal.quiet import Warns
 
 __all__ = ["Begins", "Ends", "bench", "bench_into", "run_bench"]

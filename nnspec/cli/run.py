@@ -88,8 +88,9 @@ def command(
 
     Exits with 1 if an expectation is missed, or if a lane diverges or its final loss is far above its initial loss.
     """
-    from nnspec.api import check_resumable, compile_spec, run_into
+    from nnspec.api import compile_spec, run_into
     from nnspec.data.source import Access
+    from nnspec.records.saved import check_resumable
     from nnspec.runner.options import RunOptions
     from nnspec.view.pictures.drawing import drawing_for
 

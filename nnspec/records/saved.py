@@ -48,6 +48,7 @@ __all__ = [
     "Manifest",
     "RunError",
     "SavedRun",
+    "check_resumable",
     "data_use",
     "open_run",
     "read_manifest",
@@ -268,6 +269,16 @@ def require_parts(saved: SavedRun) -> None:
     missing = missing_parts(saved.manifest.environment.get("parts", ()))
     if missing:
         raise RunError(f"{saved.path} used {'; and '.join(missing)}")
+
+
+def check_resumable(folder: str | os.PathLike[str]) -> None:
+    """Raise RunError if a run to resume used parts of other packages that are not loaded: which, and what to do."""
+    if (Path(folder) / MANIFEST).is_file():
+        try:
+            saved = open_run(folder)
+        except RunError:  # `RunFolder.begin` says so, and what to do
+            return
+        require_parts(saved)
 
 
 def data_use(record: Mapping[str, Any]) -> DataUse:

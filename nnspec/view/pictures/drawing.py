@@ -20,18 +20,17 @@ from dataclasses import asdict
 from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
-from typing import Protocol
 
 from nnspec.compiler.proofs import Compiled
 from nnspec.environment import cores
-from nnspec.errors import NnspecError
 from nnspec.files import atomic
 from nnspec.interrupts import CtrlC
 from nnspec.results.run import RunResult
+from nnspec.runner.drawing import Drawing, PictureError
 from nnspec.view.pictures.curves import panels, picture_of, save_picture
 from nnspec.view.pictures.painter import in_words
 
-__all__ = ["Apart", "Drawing", "Here", "NoDrawing", "PictureError", "drawing_for"]
+__all__ = ["Apart", "Here", "drawing_for"]
 
 PATIENCE = 300.0
 """Maximum number of seconds for the other process to draw."""
@@ -47,24 +46,6 @@ _CODE = (
 )
 
 
-class PictureError(NnspecError):
-    """A picture could not be drawn. The message says why."""
-
-
-class Drawing(Protocol):
-    """Draws the picture of one run."""
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a process is waiting for the curves and will draw them immediately."""
-
-    def begin(self, result: RunResult) -> None:
-        """Start to draw a run whose lanes are done, if it has curves. Called once; raises nothing."""
-
-    def finish(self, result: RunResult, path: Path) -> None:
-        """Write the picture to a file. Raises PictureError if it cannot be drawn, OSError if it cannot be written."""
-
-
 class Here:
     """Draws in this process."""
 
@@ -73,7 +54,7 @@ class Here:
     def begin(self, result: RunResult) -> None:
         """Do nothing: `finish` draws."""
 
-    def finish(self, result: RunResult, path: Path) -> None:
+    def finish(self, result: RunResult, path: Path) -> bool:
         """Draw and write the picture."""
         try:
             save_picture(picture_of(result), path)
@@ -81,18 +62,7 @@ class Here:
             raise
         except Exception as error:
             raise PictureError(in_words(error)) from error
-
-
-class NoDrawing:
-    """Draws nothing: for one of many runs, since a picture takes longer than many runs. `nnspec plot` draws it."""
-
-    waiting = False
-
-    def begin(self, result: RunResult) -> None:
-        """Do nothing."""
-
-    def finish(self, result: RunResult, path: Path) -> None:
-        """Do nothing."""
+        return True
 
 
 class Apart:
@@ -158,7 +128,7 @@ class Apart:
         finally:
             self._talked.set()
 
-    def finish(self, result: RunResult, path: Path) -> None:
+    def finish(self, result: RunResult, path: Path) -> bool:
         """Wait for the picture, and write it."""
         if self._process is None or not self._talking:
             raise PictureError(self._why)
@@ -170,6 +140,7 @@ class Apart:
             raise PictureError(self._end_in_words(code))
         with atomic(path) as file:
             file.write(picture)
+        return True
 
     def _end_in_words(self, code: int) -> str:
         if code < 0:

@@ -1,0 +1,88 @@
+"""The run of a spec with `tune`: first its trials, in the folder `trials` of the run, then the race with the settings
+that they chose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from nnspec.checking import check_text, compiled_of
+from nnspec.compiler.proofs import Compiled
+from nnspec.data.source import Access
+from nnspec.records.folder import RunFolder
+from nnspec.records.manifest import manifest_of
+from nnspec.records.saved import TRIALS, TRIALS_ONLY
+from nnspec.records.search import finished_search
+from nnspec.results.run import Place, RunResult
+from nnspec.results.tuning import Tuned, TuningError
+from nnspec.runner.drawing import NoDrawing
+from nnspec.runner.recorder import Recorder
+from nnspec.semantics.meaning import identity, meaning
+
+if TYPE_CHECKING:
+    from nnspec.data.memory import GivenData
+
+__all__ = ["race_of", "run_with_search", "search"]
+
+
+def run_with_search(compiled: Compiled, recorder: Recorder) -> RunResult:
+    """Run a program, after its search if it has one. An interrupted search is the result."""
+    tuning = compiled.program.tuning
+    if tuning is None:
+        return recorder.run(compiled)
+    if not tuning.settings.race:
+        return replace(recorder, drawing=NoDrawing()).run(compiled)
+    folder = recorder.make_folder() if recorder.make_folder is not None else None
+    try:
+        tuned, trials = search(compiled, recorder, folder)
+        if trials is not None and (trials.interrupted or trials.halted):
+            recorder.show(trials)
+            return trials
+        race = race_of(compiled, tuned, recorder.access)
+        result = replace(recorder, make_folder=None if folder is None else lambda: folder).run(race, tuned)
+        result.trials = trials
+        return result
+    finally:
+        if folder is not None:
+            folder.leave()
+
+
+def search(compiled: Compiled, recorder: Recorder, folder: RunFolder | None = None) -> tuple[Tuned, RunResult | None]:
+    """Run the trials of a search, in the folder `trials` of its run if it has one. A finished search is not run again
+    with `resume`: there is no result of its run then."""
+    options, make = recorder.options, None
+    trials = _checked_again(compiled, [TRIALS_ONLY], recorder.access)
+    if folder is not None:
+        if not options.resume:
+            folder.renew()
+        elif (known := finished_search(folder.path / TRIALS, identity(meaning(trials.program)))) is not None:
+            return known, None
+        make = partial(folder.within, TRIALS, options.resume)
+    result = Recorder(recorder.access, recorder.observer, make, options).run(trials)
+    if folder is not None and result.interrupted and result.place is not None:
+        result.place = Place(folder.path.as_posix(), [f"{TRIALS}/{file}" for file in result.place.files])
+    assert result.tuned is not None, "its lanes are trials"
+    return result.tuned, result
+
+
+def race_of(compiled: Compiled, tuned: Tuned, access: Access) -> Compiled:
+    """Return the race of a searched spec, with the settings that its search chose. Raises TuningError if there are none
+    for any lane."""
+    if all(study.chosen is None for study in tuned.studies):
+        count = len(tuned.trials)
+        none = f"none of the {count} trials ended" if count > 1 else "the only trial did not end"
+        raise TuningError(
+            f"{none} with a finite {tuned.by}, so there are no settings to race with; use different search spaces"
+        )
+    return _checked_again(compiled, tuned.flags(), access)
+
+
+def _checked_again(compiled: Compiled, flags: Sequence[str], access: Access) -> Compiled:
+    """Check a spec again, with more settings. Files are not read again."""
+    program = compiled.program
+    known = replace(manifest_of(program, Path(), {}, None).known, given=cast("GivenData | None", access.given))
+    return compiled_of(check_text(program.files[-1], [*program.overrides, *flags], known))
