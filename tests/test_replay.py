@@ -232,7 +232,7 @@ def test_it_says_which_optimizers_move_in_python() -> None:
         "SGD": {},
         "LAMB": {"LAMB": "it has no loop over numbers"},
         "Muon": {"Muon": "it has no loop over numbers"},
-        "Prodigy": {"Prodigy": "it has no loop over numbers"},
+        "Prodigy": {"Prodigy": "it sums over all gradients in Python before every update"},
         "ScheduleFreeAdamW": {},
         "Adan": {},
         "odd": {"Adam": "gradients or weights are penalised, clipped or constrained in Python"},

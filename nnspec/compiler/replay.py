@@ -152,7 +152,7 @@ class Replay:
         self._run: BatchTape | None = None
         self._factors: list[tuple[Group, NDArray[Any]]] = []
         self._unmoved: dict[str, str] = {}
-        """Why the weights are updated by a Python call, if they are."""
+        """The Python calls that update the weights, or begin to, and why."""
         self._checked = False
         self._like: Replay | None = None
         if like is not None and like.moves_over and not noise_differs(like._plan, self._plan):
@@ -330,6 +330,8 @@ class Replay:
             at = [each.ctypes.data for each in (theta, grad, table, self._number, *state)]
             words = [*at[:2], theta.size, *at[2:4], table.strides[0], 0, 0, *at[4:], *(0,) * (MOST_STATES - len(state))]
             self._moves.append(Instruction(kernel, tuple(words)))
+        if optimizer.couples_tensors:
+            self._unmoved = {type(optimizer).__name__: "it sums over all gradients in Python before every update"}
 
     # Running
 
@@ -341,7 +343,8 @@ class Replay:
             return
         self._move = Tape(self._moves, [table for _, table in self._factors])
         program = self._programs[self._rows(0), "train"]
-        if program.whole is not None and program.loss is not None:
+        # A whole epoch is one call, unless the factors of an update depend on the gradients of its batch.
+        if program.whole is not None and program.loss is not None and not self._plan.optimizer.couples_tensors:
             self._run = BatchTape(
                 program.whole,
                 self._move,

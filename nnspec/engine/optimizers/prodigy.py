@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.optimizers.contract import LearningRate, Optimizer
+from nnspec.engine.optimizers.contract import LearningRate, Loop, Optimizer
 from nnspec.engine.part import Also, Positive, Probability, Range
 
 if TYPE_CHECKING:
@@ -115,21 +115,56 @@ class Prodigy(Optimizer):
 
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
         """m, v and θ of one tensor, given d and d′."""
-        if not self.lr:
-            return
         first, second, *_ = state
-        (beta1, beta2), step, decay = self.betas, self._step, self.moving.weight_decay
+        moves, beta1, share1, beta2, share2, keep, eps, step = self.numbers()
+        if not moves:
+            return
         np.multiply(first, beta1, out=first)
-        np.multiply(grad, (1 - beta1) * self._before, out=scratch)
+        np.multiply(grad, share1, out=scratch)
         np.add(first, scratch, out=first)
         np.multiply(second, beta2, out=second)
         np.multiply(grad, grad, out=scratch)
-        np.multiply(scratch, (1 - beta2) * self._before**2, out=scratch)
+        np.multiply(scratch, share2, out=scratch)
         np.add(second, scratch, out=second)
-        if decay:
-            np.multiply(theta, 1 - step * decay, out=theta)
+        if keep != 1:
+            np.multiply(theta, keep, out=theta)
         np.sqrt(second, out=scratch)
-        np.add(scratch, self.d * self.eps, out=scratch)
+        np.add(scratch, eps, out=scratch)
         np.divide(first, scratch, out=scratch)
         np.multiply(scratch, step, out=scratch)
         np.subtract(theta, scratch, out=theta)
+
+    def numbers(self) -> tuple[float, ...]:
+        """Whether anything moves: 1 or 0; β₁, (1−β₁)·d, β₂, (1−β₂)·d², 1 − lr·d·λ, d′·ε and lr·d."""
+        (beta1, beta2), d, step = self.betas, self._before, self._step if self.lr else 0.0
+        keep = 1 - step * self.moving.weight_decay
+        return float(self.lr > 0), beta1, (1 - beta1) * d, beta2, (1 - beta2) * d**2, keep, self.d * self.eps, step
+
+    def kernel(self) -> Loop | None:
+        """What follows the estimate, in one pass."""
+        return _prodigy
+
+
+def _prodigy(
+    theta: Any,
+    grad: Any,
+    first: Any,
+    second: Any,
+    gradient_sum: Any,
+    first_weights: Any,
+    _keep: Any,
+    _decay: Any,
+    moves: Any,
+    beta1: Any,
+    share1: Any,
+    beta2: Any,
+    share2: Any,
+    keep: Any,
+    eps: Any,
+    step: Any,
+) -> None:
+    """`Prodigy.update`, number by number."""
+    for i in range(theta.size if moves > 0 else 0):
+        first[i] = first[i] * beta1 + grad[i] * share1
+        second[i] = second[i] * beta2 + grad[i] * grad[i] * share2
+        theta[i] = theta[i] * keep - first[i] / (np.sqrt(second[i]) + eps) * step
