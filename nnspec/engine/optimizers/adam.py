@@ -8,8 +8,9 @@ from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
+from nnspec.engine.optimizers.adaptive import Epsilon, normalised
 from nnspec.engine.optimizers.contract import Decay, LearningRate, Loop, Optimizer
-from nnspec.engine.part import Also, Positive, Probability, Range
+from nnspec.engine.part import Also, Probability, Range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["AMSGrad", "AdaMax", "Adam", "AdamW", "Betas", "Epsilon", "NAdam", "RAdam"]
 
 Betas = tuple[Probability, Probability]
-Epsilon = Annotated[Positive, Also("epsilon")]
 
 
 class Adam(Optimizer):
@@ -47,9 +47,7 @@ class Adam(Optimizer):
         first, second = state
         _, _, eps, rate = self.numbers()
         moments(first, second, grad, scratch, self.betas)
-        np.sqrt(second, out=scratch)
-        np.add(scratch, eps, out=scratch)
-        np.divide(first, scratch, out=scratch)
+        normalised(first, second, eps, out=scratch)
         np.multiply(scratch, rate, out=scratch)
         np.subtract(theta, scratch, out=theta)
 
@@ -122,9 +120,7 @@ class AMSGrad(Adam):
         _, _, eps, rate = self.numbers()
         moments(first, second, grad, scratch, self.betas)
         np.maximum(largest, second, out=largest)
-        np.sqrt(largest, out=scratch)
-        np.add(scratch, eps, out=scratch)
-        np.divide(first, scratch, out=scratch)
+        normalised(first, largest, eps, out=scratch)
         np.multiply(scratch, rate, out=scratch)
         np.subtract(theta, scratch, out=theta)
 
@@ -264,9 +260,7 @@ class NAdam(Adam):
         np.multiply(first, a, out=other)
         np.multiply(grad, b, out=scratch)
         np.add(other, scratch, out=other)
-        np.sqrt(second, out=scratch)
-        np.add(scratch, eps, out=scratch)
-        np.divide(other, scratch, out=scratch)
+        normalised(other, second, eps, out=scratch)
         np.subtract(theta, scratch, out=theta)
 
     def numbers(self) -> tuple[float, ...]:
@@ -335,9 +329,7 @@ class RAdam(Adam):
         moments(first, second, grad, scratch, self.betas)
         direction = first
         if divides:
-            np.sqrt(second, out=scratch)
-            np.add(scratch, eps, out=scratch)
-            direction = np.divide(first, scratch, out=scratch)
+            direction = normalised(first, second, eps, out=scratch)
         np.multiply(direction, rate, out=scratch)
         np.subtract(theta, scratch, out=theta)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
+from nnspec.engine.optimizers.adaptive import Epsilon, normalised
 from nnspec.engine.optimizers.contract import LearningRate, Loop, Optimizer
-from nnspec.engine.part import Also, Positive, Probability
+from nnspec.engine.part import Probability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +40,7 @@ class Adan(Optimizer):
     lr: LearningRate = LearningRate(0.001)
     _: KW_ONLY
     betas: tuple[Probability, Probability, Probability] = (0.98, 0.92, 0.99)
-    eps: Annotated[Positive, Also("epsilon")] = 1e-8
+    eps: Epsilon = 1e-8
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
@@ -64,9 +65,7 @@ class Adan(Optimizer):
         np.multiply(first, a, out=other)
         np.multiply(change, b, out=scratch)
         np.add(other, scratch, out=other)
-        np.sqrt(second, out=scratch)
-        np.add(scratch, eps, out=scratch)
-        np.divide(other, scratch, out=scratch)
+        normalised(other, second, eps, out=scratch)
         np.subtract(theta, scratch, out=theta)
 
     def numbers(self) -> tuple[float, ...]:

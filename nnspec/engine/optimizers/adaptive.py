@@ -19,6 +19,13 @@ __all__ = ["AdaDelta", "AdaGrad", "RMSProp"]
 Epsilon = Annotated[Positive, Also("epsilon")]
 
 
+def normalised(x: NDArray[Any], square: NDArray[Any], eps: float, out: NDArray[Any]) -> NDArray[Any]:
+    """Return x / (√s + ε), written to `out`, which may be s."""
+    np.sqrt(square, out=out)
+    np.add(out, eps, out=out)
+    return np.divide(x, out, out=out)
+
+
 class AdaGrad(Optimizer):
     """s ← s + g²; θ ← θ − lr·g / (√s + ε), starting from s = 0.
 
@@ -44,9 +51,7 @@ class AdaGrad(Optimizer):
         (square_sum,) = state
         np.multiply(grad, grad, out=scratch)
         np.add(square_sum, scratch, out=square_sum)
-        np.sqrt(square_sum, out=scratch)
-        np.add(scratch, self.eps, out=scratch)
-        np.divide(grad, scratch, out=scratch)
+        normalised(grad, square_sum, self.eps, out=scratch)
         np.multiply(scratch, self.lr, out=scratch)
         np.subtract(theta, scratch, out=theta)
 
@@ -112,9 +117,7 @@ class RMSProp(Optimizer):
             np.multiply(scratch, c * c, out=scratch)
             np.subtract(square, scratch, out=scratch)
             spread = np.maximum(scratch, 0, out=scratch)
-        np.sqrt(spread, out=scratch)
-        np.add(scratch, self.eps / c, out=scratch)
-        np.divide(grad, scratch, out=scratch)
+        normalised(grad, spread, self.eps / c, out=scratch)
         direction = scratch
         for velocity in rest:
             np.multiply(velocity, self.momentum, out=velocity)

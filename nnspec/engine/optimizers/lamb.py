@@ -8,8 +8,10 @@ from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
+from nnspec.engine.optimizers.adam import Betas, Epsilon, moments
+from nnspec.engine.optimizers.adaptive import normalised
 from nnspec.engine.optimizers.contract import Decay, LearningRate, Optimizer
-from nnspec.engine.part import Also, Positive, Probability
+from nnspec.engine.part import Also
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,8 +41,8 @@ class LAMB(Optimizer):
 
     lr: LearningRate = LearningRate(0.001)
     _: KW_ONLY
-    betas: tuple[Probability, Probability] = (0.9, 0.999)
-    eps: Annotated[Positive, Also("epsilon")] = 1e-6
+    betas: Betas = (0.9, 0.999)
+    eps: Epsilon = 1e-6
     weight_decay: Decay = 0.01
     decay_all: bool = False
     adapt_all: Annotated[bool, Also("always_adapt", "use_nvlamb")] = False
@@ -55,14 +57,8 @@ class LAMB(Optimizer):
         other, first, second = state
         (beta1, beta2), group = self.betas, self.moving
         c = math.sqrt((1 - beta2) / (1 - beta2**self.steps))
-        np.multiply(first, beta1, out=first)
-        np.add(first, grad, out=first)
-        np.multiply(second, beta2, out=second)
-        np.multiply(grad, grad, out=scratch)
-        np.add(second, scratch, out=second)
-        np.sqrt(second, out=scratch)
-        np.add(scratch, self.eps / c, out=scratch)
-        np.divide(first, scratch, out=scratch)
+        moments(first, second, grad, scratch, self.betas)
+        normalised(first, second, self.eps / c, out=scratch)
         np.multiply(scratch, (1 - beta1) / (1 - beta1**self.steps) / c, out=scratch)
         if group.weight_decay:
             np.multiply(theta, group.weight_decay, out=other)

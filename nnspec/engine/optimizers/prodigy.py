@@ -8,8 +8,9 @@ from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
+from nnspec.engine.optimizers.adaptive import Epsilon, normalised
 from nnspec.engine.optimizers.contract import LearningRate, Loop, Optimizer
-from nnspec.engine.part import Also, Positive, Probability, Range
+from nnspec.engine.part import Positive, Probability, Range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +51,7 @@ class Prodigy(Optimizer):
     _: KW_ONLY
     betas: tuple[Probability, Probability] = (0.9, 0.999)
     beta3: Probability | None = None
-    eps: Annotated[Positive, Also("epsilon")] = 1e-8
+    eps: Epsilon = 1e-8
     d0: Positive = 1e-6
     d_coef: Positive = 1.0
     growth_rate: Annotated[float, Range(low=1)] | None = None
@@ -128,9 +129,7 @@ class Prodigy(Optimizer):
         np.add(second, scratch, out=second)
         if keep != 1:
             np.multiply(theta, keep, out=theta)
-        np.sqrt(second, out=scratch)
-        np.add(scratch, eps, out=scratch)
-        np.divide(first, scratch, out=scratch)
+        normalised(first, second, eps, out=scratch)
         np.multiply(scratch, step, out=scratch)
         np.subtract(theta, scratch, out=theta)
 

@@ -8,8 +8,9 @@ from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
+from nnspec.engine.optimizers.adaptive import Epsilon, normalised
 from nnspec.engine.optimizers.contract import LearningRate, Loop, Optimizer
-from nnspec.engine.part import Also, Positive, Probability, Range
+from nnspec.engine.part import Also, Probability, Range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,7 +118,7 @@ class ScheduleFreeAdamW(_ScheduleFree):
     lr: LearningRate = LearningRate(0.0025)
     _: KW_ONLY
     betas: tuple[Probability, Probability] = (0.9, 0.999)
-    eps: Annotated[Positive, Also("epsilon")] = 1e-8
+    eps: Epsilon = 1e-8
     scratches = ("scratch", "second_scratch")
 
     @classmethod
@@ -137,9 +138,7 @@ class ScheduleFreeAdamW(_ScheduleFree):
         np.multiply(second, beta2, out=second)
         np.multiply(grad, grad, out=scratch)
         np.add(second, scratch, out=second)
-        np.sqrt(second, out=scratch)
-        np.add(scratch, eps, out=scratch)
-        np.divide(grad, scratch, out=scratch)
+        normalised(grad, second, eps, out=scratch)
         np.multiply(scratch, rate, out=scratch)
         np.subtract(base, scratch, out=base)
         np.add(base, other, out=base)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.optimizers.adam import Betas, Epsilon, moments
+from nnspec.engine.optimizers.adaptive import normalised
 from nnspec.engine.optimizers.contract import Decay, LearningRate, Optimizer
 from nnspec.engine.part import Also, Count, Probability
 
@@ -119,9 +120,7 @@ class SOAP(Optimizer):
         np.copyto(scratch, grad)
         _turn(scratch, sides, other)
         moments(first, second, scratch, other, self.betas)
-        np.sqrt(second, out=scratch)
-        np.add(scratch, self.eps / math.sqrt(1 - beta2), out=scratch)
-        np.divide(first, scratch, out=scratch)
+        normalised(first, second, self.eps / math.sqrt(1 - beta2), out=scratch)
         _turn(scratch, sides, other, back=True)
         corrected = math.sqrt((1 - beta2**t) / (1 - beta2)) * (1 - beta1) / (1 - beta1**t)
         np.multiply(scratch, self.lr * corrected, out=scratch)
