@@ -8,7 +8,15 @@ from shlex import quote
 
 import click
 
-from nnspec.cli.options import data_options, extensions_option, seconds_of, set_option, warn
+from nnspec.cli.options import (
+    cluster_option,
+    data_options,
+    extensions_option,
+    jobs_option,
+    seconds_of,
+    set_option,
+    warn,
+)
 from nnspec.text import to_json
 
 __all__ = ["command"]
@@ -35,14 +43,8 @@ that do not fit together; 3 a bug in nnspec; 130 interrupted.
     help="Reduce the bench to fit into TIME, such as 10m: first fewer trials, then fewer problems.",
 )
 @data_options
-@click.option(
-    "--jobs",
-    "-j",
-    type=click.IntRange(1, 256),
-    metavar="N",
-    help="Train each problem in N parallel processes; by default, as many as are worthwhile.",
-)
-@click.option("--cluster", metavar="dask://HOST:PORT", help="Train on the workers of a Dask cluster.")
+@jobs_option("Train each problem")
+@cluster_option
 @click.option("--quiet", "-q", is_flag=True, help="Do not show progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON and nothing else on stdout.")
 @extensions_option

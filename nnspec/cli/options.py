@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from nnspec.diagnostics import Diagnostic
 
 __all__ = [
+    "cluster_option",
     "colored",
     "data_options",
     "extensions_option",
+    "jobs_option",
     "picture_options",
     "read_stdin",
     "seconds_of",
@@ -84,6 +86,15 @@ def data_options(function: F) -> F:
         metavar="DIR",
         help="Folder with the MNIST or FashionMNIST files, searched before $NNSPEC_DATA_DIR and the cache.",
     )(function)
+
+
+def jobs_option(what: str = "Train") -> Callable[[F], F]:
+    """Return `--jobs`."""
+    help = f"{what} in N parallel processes; by default, as many as are worthwhile."
+    return click.option("--jobs", "-j", type=click.IntRange(1, 256), metavar="N", help=help)
+
+
+cluster_option = click.option("--cluster", metavar="dask://HOST:PORT", help="Train on the workers of a Dask cluster.")
 
 
 def seconds_of(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:

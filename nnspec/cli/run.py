@@ -8,7 +8,15 @@ from pathlib import Path
 
 import click
 
-from nnspec.cli.options import data_options, extensions_option, set_option, spec_argument, warn
+from nnspec.cli.options import (
+    cluster_option,
+    data_options,
+    extensions_option,
+    jobs_option,
+    set_option,
+    spec_argument,
+    warn,
+)
 from nnspec.native import How
 from nnspec.text import to_json
 
@@ -33,14 +41,8 @@ _INTERRUPTED = 130
     help="Minimum time between two checkpoints of a lane; 10 by default, 0 for one after every epoch.",
 )
 @data_options
-@click.option(
-    "--jobs",
-    "-j",
-    type=click.IntRange(1, 256),
-    metavar="N",
-    help="Train in N parallel processes; by default, as many as are worthwhile.",
-)
-@click.option("--cluster", metavar="dask://HOST:PORT", help="Train on the workers of a Dask cluster.")
+@jobs_option()
+@cluster_option
 @click.option(
     "--compiled",
     type=click.Choice(["auto", "always", "never"]),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from nnspec.cli.options import colored, data_options, extensions_option, seconds_of, set_option
+from nnspec.cli.options import colored, data_options, extensions_option, jobs_option, seconds_of, set_option
 
 __all__ = ["command"]
 
@@ -52,13 +52,7 @@ def _refuse_to_overwrite(files: Mapping[str, Path | None], specs: Sequence[str])
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=str))
 @set_option
 @data_options
-@click.option(
-    "--jobs",
-    "-j",
-    type=click.IntRange(1, 256),
-    metavar="N",
-    help="Train each spec in N parallel processes; by default, as many as are worthwhile.",
-)
+@jobs_option("Train each spec")
 @click.option("--fail-fast", "-x", is_flag=True, help="Stop after the first failure.")
 @click.option(
     "--baseline",

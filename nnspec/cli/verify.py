@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from nnspec.cli.options import data_options, extensions_option
+from nnspec.cli.options import data_options, extensions_option, jobs_option
 from nnspec.text import to_json
 
 __all__ = ["command"]
@@ -23,7 +23,7 @@ cannot be read or run again; 3 a bug in nnspec; 130 interrupted.
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("other", type=click.Path(path_type=Path), required=False)
 @data_options
-@click.option("--jobs", "-j", type=click.IntRange(1, 256), metavar="N", help="Train in N parallel processes.")
+@jobs_option()
 @click.option("--quiet", "-q", is_flag=True, help="Do not show progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else on stdout.")
 @extensions_option

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -268,18 +268,8 @@ def tuned_by(tuning: Tuning, program: Program, lanes: Mapping[str, LaneResult]) 
             if result.status == "done" and result.name not in complete:
                 result = replace(result, status="dropped")
             found.setdefault((experiment.lane, trial.study), []).append(result)
-    studies = tuple(
-        Study(lane, study, tuple(trials), _best(trials, lower)) for (lane, study), trials in _by_lane(found)
-    )
+    studies = tuple(Study(lane, study, tuple(trials), _best(trials, lower)) for (lane, study), trials in found.items())
     return Tuned(by, settings.target, settings.budget, str(settings.search), tuning.spaces, studies)
-
-
-def _by_lane(
-    found: Mapping[tuple[str, int], list[TrialResult]],
-) -> Iterator[tuple[tuple[str, int], list[TrialResult]]]:
-    """Yield the trials of each study: lanes in their order, and the studies of each by number."""
-    order = {lane: place for place, lane in enumerate(dict.fromkeys(lane for lane, _ in found))}
-    yield from sorted(found.items(), key=lambda item: (order[item[0][0]], item[0][1]))
 
 
 def _best(trials: Sequence[TrialResult], lower: bool) -> TrialResult | None:
