@@ -183,12 +183,3 @@ def _simd() -> list[str]:
 
     config: Any = numpy.show_config(mode="dicts")
     return list(config.get("SIMD Extensions", {}).get("found", ()))
-
-
-def _version_of(library: str) -> str | None:
-    from importlib import metadata
-
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return None

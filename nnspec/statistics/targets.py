@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nnspec.statistics.significance import mean
-
 __all__ = ["Times", "time_to_target", "times_to_target"]
 
 
@@ -37,8 +35,6 @@ class Times:
     first: float
     last: float
     """The earliest and the latest; inf if not all (for `first`: if none) reached it."""
-    mean_of_reached: float
-    """The mean of those that reached it: too optimistic for a lane that often does not. NaN if there are none."""
     expected: float
     """The expected running time, with a restart with another seed after each failure.
 
@@ -75,6 +71,5 @@ def times_to_target(times: Sequence[float], spent: Sequence[float] | None = None
         float(median(all_times)),
         min(all_times),
         max(all_times),
-        mean(reached) if reached else math.nan,
         expected,
     )

@@ -309,7 +309,6 @@ class _Comparison(_Joined):
     sequence `(T, F)` to `(T, 1)`, at each pixel of an image `(C, H, W)` to `(1, H, W)`."""
 
     exactly = 2
-    own_work: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def join(cls, incoming: Shape, outs: Mapping[str, Shape]) -> Shape:
