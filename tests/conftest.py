@@ -127,7 +127,7 @@ def write(tmp_path: Path) -> Write:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs in this process draw no picture: that takes longer than to train what tests train."""
-    monkeypatch.setattr("nnspec.view.pictures.drawing.Here.finish", lambda drawing, result, path: None)
+    monkeypatch.setattr("nnspec.view.pictures.drawing.Here.finish", lambda drawing, result, path: False)
     monkeypatch.setattr("nnspec.view.pictures.drawing.drawing_for", lambda compiled: nullcontext(Here()))
 
 

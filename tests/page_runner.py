@@ -121,9 +121,10 @@ class _Blank:
     def begin(self, result: object) -> None:
         """Draw nothing."""
 
-    def finish(self, result: object, path: Path) -> None:
+    def finish(self, result: object, path: Path) -> bool:
         """Write an empty picture."""
         path.touch()
+        return True
 
 
 class Reader:

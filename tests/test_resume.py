@@ -26,6 +26,7 @@ from nnspec.errors import NnspecError
 from nnspec.records.folder import OutputError, RunFolder
 from nnspec.records.saved import resume_command
 from nnspec.results.run import RunResult
+from nnspec.runner.drawing import NoDrawing
 from nnspec.runner.options import RunOptions
 from nnspec.training import checkpoint as checkpoint_module
 from nnspec.training.checkpoint import CheckpointError
@@ -83,16 +84,6 @@ SHORT = spec(
 )
 
 
-class Undrawn:
-    """Draws no picture, which is left to other tests and takes longer than to train."""
-
-    waiting = False
-
-    def begin(self, *_: Any) -> None: ...
-
-    def finish(self, *_: Any) -> None: ...
-
-
 @cache
 def compile_once(path: Path, text: str) -> Compiled:
     """Write a spec with this text, and compile it."""
@@ -109,7 +100,7 @@ def resumed(path: Path, out: Path, observer: Silent | None = None) -> RunResult:
         observer or Silent(),
         make,
         options=RunOptions(jobs=1, resume=True, checkpoint=0),
-        drawing=Undrawn(),
+        drawing=NoDrawing(),
     )
 
 
