@@ -27,8 +27,9 @@ class LAMB(Optimizer):
     the authors' code, the ratio is 1 for biases and for scales and shifts of normalisations; `adapt_all=True` computes
     it for them as well, as optax's `lamb` does. Keras's `Lamb` adapts all, too. NVIDIA's `FusedLAMB` and timm's `Lamb`
     adapt a tensor only if it decays, and the former clips the norm of all gradients first; timm's `trust_clip`, which
-    limits the ratio to 1, is not implemented. PyTorch has no LAMB. ‖·‖ is the L2 norm, summed pairwise in the dtype of
-    the tensor.
+    limits the ratio to 1, is not implemented. PyTorch has no LAMB. λ = 0.01 is the
+    default of `FusedLAMB`; the authors' code, in ALBERT, has λ = 0 and no bias correction. ‖·‖ is the L2 norm, summed
+    pairwise in the dtype of the tensor.
 
     The state stored here is m / (1−β₁) and v / (1−β₂), as in `Adam`.
     """
