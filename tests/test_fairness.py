@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from tiny_spec import ALONE, TOGETHER, command, run, spec
 
-from nnspec.results.fairness import fairness
 from nnspec.runner.options import RunOptions
 from nnspec.view.wording.fairness import shared_in_words
 
@@ -44,7 +43,7 @@ def test_differences_between_lanes_are_reported(lane: str, found: dict[str, bool
 
 
 def test_a_single_lane_has_no_fairness_check() -> None:
-    assert fairness(run(spec())) is None
+    assert run(spec()).summary["fairness"] is None
 
 
 def test_a_run_says_what_its_lanes_shared(tmp_path: Path, undrawn: None) -> None:
@@ -129,6 +128,4 @@ def test_the_same_data_under_two_names_is_the_same() -> None:
     result = run(text)
     assert len(result.data) == 2
     assert len({use.sha256 for use in result.data}) == 1
-    shared = fairness(result)
-    assert shared is not None
-    assert shared["data"] is True
+    assert result.summary["fairness"]["data"] is True

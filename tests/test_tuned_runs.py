@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,7 @@ import pytest
 from tiny_spec import spec
 
 import nnspec
+from nnspec.analysis.verify import other_results
 from nnspec.api import Spec
 from nnspec.results.run import RunResult
 from nnspec.results.tuning import Tuned, TuningError
@@ -322,7 +324,9 @@ def test_the_record_has_every_trial_and_reads_back(tmp_path: Path, tuned: RunRes
     assert (
         json.loads((tmp_path / "run" / "run.json").read_text())["set"] == found.tuned.flags() if found.tuned else None
     )
-    assert not [*(tmp_path / "run" / "trials").rglob("*.npz")]
+    results = [*(tmp_path / "run" / "trials").rglob("*.npz")]
+    assert len(results) == 8
+    assert {array for file in results for array in np.load(file)} == {"checkpoint", "sha256"}  # no weights
     saved = nnspec.runs.open_run(tmp_path / "run")
     assert saved.trials is not None
     assert len(saved.trials.lanes) == 8
@@ -408,6 +412,167 @@ def test_a_search_is_only_resumed_as_it_was(shared: Path, tmp_path: Path, other:
     shutil.copytree(shared, tmp_path / "run")
     with pytest.raises(nnspec.OutputError, match=r"another experiment|cannot be extended"):
         run(out=tmp_path / "run", settings=other, resume=True)
+
+
+def names_trained(**options: Any) -> tuple[RunResult, list[str]]:
+    names: list[str] = []
+    found = run(on_epoch=lambda lane, epoch, figures: names.append(lane), **options)
+    return found, list(dict.fromkeys(names))
+
+
+def settings_of(tuned: Tuned | None) -> list[tuple[str, Any]]:
+    assert tuned is not None
+    return [(trial.name, trial.settings, trial.figure, trial.steps) for trial in tuned.trials]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("search", ["halton", "random"])
+def test_a_larger_budget_continues_a_search(tmp_path: Path, search: str) -> None:
+    for budget, options in ((2, {}), (3, {"stack": False}), (7, {"jobs": 2 if search == "random" else 1})):
+        settings = {"tune.search": search, "tune.budget": budget}
+        run(out=tmp_path / "run", settings=settings, resume=True, **options)
+    settings = {"tune.search": search, "tune.budget": 7}
+    at_once = run(out=tmp_path / "at once", settings=settings)
+    for inside in (".", "trials"):
+        assert nnspec.runs.verify(tmp_path / "run" / inside, tmp_path / "at once" / inside).same
+    one, other = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("run", "at once"))
+    assert not [*other_results(one | {"notes": []}, other, Path("summary.json"))]
+    assert settings_of(Tuned.of_record(one["tuned"])) == settings_of(at_once.tuned)
+    assert nnspec.runs.verify(tmp_path / "run").same
+
+
+def test_only_new_trials_are_trained_and_the_lanes_whose_settings_changed(shared: Path, tmp_path: Path) -> None:
+    shutil.copytree(shared, tmp_path / "run")
+    before = json.loads((shared / "run.json").read_text())["set"]
+    found, names = names_trained(out=tmp_path / "run", resume=True, settings={"tune.budget": 8})
+    assert found.tuned is not None
+    after = found.tuned.flags()
+    changed = [flag.split(".")[0] for flag, old in zip(after, before, strict=True) if flag != old]
+    assert len(changed) == 1  # so that the test is one of both
+    assert names == [*(f"{lane},trial={n}" for lane in ("SGD", "Adam") for n in range(5, 9)), *changed]
+    (note,) = [note for note in found.notes if note.startswith("the search was continued and chose `")]
+    assert "trained anew" in note
+    for old, new in zip(before, after, strict=True):
+        assert (f"`{new}` (before: {old.split('=')[1]})" in note) == (old != new)
+    assert note in json.loads((tmp_path / "run" / "summary.json").read_text())["notes"]
+    assert nnspec.runs.verify(tmp_path / "run").same
+
+
+def test_a_race_is_kept_if_a_larger_budget_chooses_the_same(shared: Path, tmp_path: Path) -> None:
+    shutil.copytree(shared, tmp_path / "run")
+    run(out=tmp_path / "run", resume=True, settings={"tune.budget": 5})
+    first = json.loads((tmp_path / "run" / "summary.json").read_text())
+    found, names = names_trained(out=tmp_path / "run", resume=True, settings={"tune.budget": 6})
+    assert names == ["SGD,trial=6", "Adam,trial=6"]
+    assert not any("continued" in note for note in found.notes)
+    assert found.summary["tuned"]["budget"] == 6
+    assert [lane["seconds"] for lane in found.summary["lanes"]] == [lane["seconds"] for lane in first["lanes"]]
+    assert nnspec.runs.verify(tmp_path / "run").same
+
+
+@pytest.mark.parametrize("where", [1, 9])
+def test_a_continued_search_that_is_interrupted_keeps_the_race_until_it_chose(
+    shared: Path, tmp_path: Path, where: int
+) -> None:
+    shutil.copytree(shared, tmp_path / "run")
+    calls = 0
+
+    def interrupt(lane: str, epoch: int, figures: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == where or "trial" not in lane:
+            raise KeyboardInterrupt
+
+    settings = {"tune.budget": 8}
+    assert run(out=tmp_path / "run", resume=True, settings=settings, on_epoch=interrupt).interrupted
+    assert nnspec.runs.verify(shared, tmp_path / "run").same
+    run(out=tmp_path / "run", resume=True, settings=settings, on_epoch=interrupt)
+    run(out=tmp_path / "run", resume=True, settings=settings)
+    assert nnspec.runs.verify(tmp_path / "run").same
+
+
+def test_trials_alone_are_continued(tmp_path: Path) -> None:
+    settings = {"tune.race": False, "tune.budget": 2}
+    run(out=tmp_path / "run", settings=settings)
+    found, names = names_trained(out=tmp_path / "run", settings=settings | {"tune.budget": 4}, resume=True)
+    assert names == ["SGD,trial=3", "SGD,trial=4", "Adam,trial=3", "Adam,trial=4"]
+    assert len(found.lanes) == 8
+    assert nnspec.runs.verify(tmp_path / "run").same
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ("grid", "`tune.search = grid` cannot be continued from 4 to 6 trials, because a larger grid has other points"),
+        ("halving(factor=2, rungs=2)", "because which trials are dropped depends on the budget; search anew with --f"),
+    ],
+)
+def test_some_searches_cannot_be_continued(tmp_path: Path, search: str, said: str) -> None:
+    run(out=tmp_path / "run", settings={"tune.search": search})
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert not [*(tmp_path / "run" / "trials").rglob("*.npz")]
+    with pytest.raises(nnspec.OutputError, match=re.escape(said)):
+        run(out=tmp_path / "run", settings={"tune.search": search, "tune.budget": 6}, resume=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"tune.budget": 3}, "`tune.budget` was 4 and is now 3, but a search can only be continued with a larger"),
+        ({"tune.budget": 8, "tune.by": "loss"}, "was not set and is now loss"),
+        ({"tune.budget": 8, "seed": 1}, "`seed` was"),
+        ({"tune.budget": 8, "Adam.optimizer.lr": 0.1}, "another experiment"),
+    ],
+)
+def test_a_search_is_only_continued_with_the_same_settings(
+    shared: Path, tmp_path: Path, other: dict[str, Any], said: str
+) -> None:
+    shutil.copytree(shared, tmp_path / "run")
+    names: list[str] = []
+    with pytest.raises(nnspec.OutputError, match=re.escape(said)):
+        run(out=tmp_path / "run", settings=other, resume=True, on_epoch=lambda lane, *_: names.append(lane))
+    assert not names
+    assert nnspec.runs.verify(tmp_path / "run").same
+
+
+def test_a_search_is_not_continued_with_another_lane(shared: Path, tmp_path: Path) -> None:
+    shutil.copytree(shared, tmp_path / "run")
+    wider = text("tune { budget = 8; optimizer.lr = loguniform(1e-3, 1); Adam.optimizer.lr = loguniform(1e-5, 0.1) }")
+    with pytest.raises(nnspec.OutputError, match="lane Momentum was added"):
+        nnspec.run(
+            Spec.parse(wider.text.replace("SGD; Adam", "SGD; Adam; Momentum")),
+            out=tmp_path / "run",
+            resume=True,
+            offline=True,
+        )
+
+
+def test_more_epochs_train_all_trials_anew(shared: Path, tmp_path: Path) -> None:
+    shutil.copytree(shared, tmp_path / "run")
+    longer = {"train.epochs": 4}
+    _, names = names_trained(out=tmp_path / "run", settings=longer, resume=True)
+    assert len(names) == 10
+    run(out=tmp_path / "at once", settings=longer)
+    for inside in (".", "trials"):
+        assert nnspec.runs.verify(tmp_path / "run" / inside, tmp_path / "at once" / inside).same
+
+
+def test_another_run_in_the_folder_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    nnspec.run(text("", race="SGD; Momentum"), out=tmp_path / "run", offline=True)
+    names: list[str] = []
+    with pytest.raises(nnspec.OutputError, match="contains a run of another experiment"):
+        run(out=tmp_path / "run", resume=True, on_epoch=lambda lane, *_: names.append(lane))
+    assert not names
+
+
+def test_trials_have_no_networks(tuned: RunResult) -> None:
+    assert tuned.trials is not None
+    for lane in tuned.trials.lanes.values():
+        assert not lane.has_network
+        assert lane.curve("val_loss")
+        with pytest.raises(ValueError, match="networks of trials are not kept"):
+            lane.predict(np.zeros((1, 64)))
+    assert all(lane.has_network for lane in tuned.lanes.values())
 
 
 def test_a_run_can_be_replaced_by_a_tuned_one_and_back(tmp_path: Path, tuned: RunResult) -> None:

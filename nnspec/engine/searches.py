@@ -36,6 +36,8 @@ class Search(PlainPart):
 
     kind: ClassVar[str] = "search"
     must_define = ("rows",)
+    not_extended: ClassVar[str] = ""
+    """Why a search cannot be continued with a larger budget; empty if it can."""
 
     def rows(self, spaces: Sequence[Space], budget: int, seed: int, study: int) -> Iterable[Row]:
         """Yield points of the unit cube, with a u in [0, 1) for each space, in the order in which they are tried. They
@@ -160,6 +162,7 @@ class GridSearch(Search):
     """
 
     spec_name = "grid"
+    not_extended = "a larger grid has other points"
     expected_failures = MappingProxyType(
         {"larger_budget": "finer levels are other ones", "studies": "the levels depend on the spaces alone"}
     )
@@ -205,6 +208,7 @@ class HalvingSearch(HaltonSearch):
     """
 
     spec_name = "halving"
+    not_extended = "which trials are dropped depends on the budget"
     also = (
         "SuccessiveHalving",
         "HalvingRandomSearchCV",

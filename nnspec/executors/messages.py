@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nnspec.compiler.plan import build_network
+from nnspec.engine.network import NumpyMLP
 from nnspec.results.epochs import EpochRecord, columns, from_columns
 from nnspec.results.lane import LaneResult
 from nnspec.results.stored import lane_from, lane_values, plain, scaling_arrays
@@ -49,6 +50,7 @@ class RemoteLane:
 
     def __init__(self, training: Training, values: Mapping[str, Any]) -> None:
         """`values` are the lane's plain values before its first epoch."""
+        self._experiment = training.experiment
         lane = lane_from(values, {}, build_network(training.experiment))
         self._records: list[EpochRecord] = [*lane.records]
         self.lane = replace(lane, records=self._records)
@@ -62,7 +64,9 @@ class RemoteLane:
         return bool(new)
 
     def end(self, packed: PackedLane) -> LaneResult:
-        """Return the trained lane."""
+        """Return the trained lane; a trial has no network."""
+        if self._experiment.trial is not None:
+            return lane_from(packed.values, packed.arrays, NumpyMLP())
         network, start = self.lane.network, "network."
         arrays = packed.arrays.items()
         network.load_state_dict({name.removeprefix(start): array for name, array in arrays if name.startswith(start)})

@@ -1,4 +1,6 @@
-"""Whether a finished run can be extended by more epochs or steps with the same results as a run of all of them."""
+"""Whether a finished run can be extended by more epochs, steps or trials with the same results as a run of all of
+them.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from nnspec.checker.program import Experiment, TrainSettings
+from nnspec.checker.program import Experiment, TrainSettings, TuneSettings
 from nnspec.engine.length import Length
 from nnspec.engine.schedules import Schedule
 
-__all__ = ["LENGTHS", "obstacles"]
+__all__ = ["BUDGET", "EXTENT", "LENGTHS", "obstacles"]
 
 LENGTHS = ("train.epochs", "train.steps")
+"""The settings in which a training and its extension may differ."""
+BUDGET = "tune.budget"
+EXTENT = (*LENGTHS, BUDGET)
 """The settings in which a run and its extension may differ."""
 _STEPS = 10_000
 """Maximum number of steps at which learning rates are compared, evenly spaced."""
@@ -21,10 +26,13 @@ _STEPS = 10_000
 
 def obstacles(lanes: Mapping[str, Experiment], before: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield reasons why lanes cannot be extended beyond what they had in `before`, their meanings: the spec sets fewer
-    epochs or steps, training ended between two records, or a learning rate of the completed epochs would have been
-    different.
+    epochs, steps or trials, the search is not one that can be continued, training ended between two records, or a
+    learning rate of the completed epochs would have been different.
     """
+    yield from _of_search(lanes, before)
     for name, experiment in lanes.items():
+        if name not in before:
+            continue
         values, train, now = before[name], experiment.train, experiment.length
         epochs, steps = values.get("train.epochs", TrainSettings.epochs), values.get("train.steps")
         was = replace(train, epochs=int(epochs), steps=None if steps is None else int(steps))
@@ -48,6 +56,25 @@ def obstacles(lanes: Mapping[str, Experiment], before: Mapping[str, Mapping[str,
                     f"`{setting}` of {name} depends on the number of {unit}, so {counts[1]} {unit} are not the same "
                     f"as {counts[0]} {unit} and {counts[1] - counts[0]} more"
                 )
+
+
+def _of_search(lanes: Mapping[str, Experiment], before: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield reasons why a search cannot be continued."""
+    tune = next(iter(lanes.values())).tune
+    if BUDGET not in tune:  # these are no trials
+        return
+    now, search = tune[BUDGET].value, tune["tune.search"].value
+    then = next(iter(before.values())).get(BUDGET, TuneSettings.budget)
+    if now < then:
+        yield f"`{BUDGET}` was {then} and is now {now}, but a search can only be continued with a larger budget"
+    elif now > then and search.not_extended:
+        yield (
+            f"`tune.search = {search}` cannot be continued from {then} to {now} trials, because {search.not_extended}; "
+            "search anew with --force instead of --resume"
+        )
+    for name, experiment in lanes.items():
+        if name not in before and experiment.trial is not None and experiment.trial.number <= then:
+            yield f"lane {experiment.name} was added"
 
 
 def _dependent(experiment: Experiment, then: Length, now: Length) -> Iterator[str]:

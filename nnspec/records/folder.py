@@ -13,7 +13,7 @@ from typing import Any
 
 from nnspec.errors import NnspecError
 from nnspec.files import NotRegularError, atomic, lock_folder, open_regular, utf8
-from nnspec.records.extending import LENGTHS
+from nnspec.records.extending import BUDGET, EXTENT
 from nnspec.records.lane_folders import folder_names
 from nnspec.records.manifest import MANIFEST, MOST_MANIFEST, Manifest, read_manifest
 from nnspec.records.reading import RunError
@@ -123,13 +123,15 @@ class RunFolder:
         *,
         resume: bool,
         extends: Callable[[Mapping[str, Mapping[str, Any]]], Iterable[str]] = lambda meanings: (),
+        renews: bool = False,
     ) -> Mapping[str, Any]:
         """Record which spec is run here or, with `resume`, verify that it is the same spec.
 
-        Files of an older run are removed. With `resume`, the number of epochs or steps may be larger: `extends` is
-        called with the previous meaning of each lane, and yields reasons why it cannot be. Until `leave`, the folder is
-        locked against other processes. Returns the environment at the start of the run. Raises OutputError if the
-        folder cannot be written, contains another experiment, or is in use by another process.
+        Files of an older run are removed. With `resume`, the number of epochs, steps or trials may be larger: `extends`
+        is called with the previous meaning of each lane, and yields reasons why it cannot be. With `renews`, lanes may
+        also have other settings; what was trained of these lanes is removed. Until `leave`, the folder is locked
+        against other processes. Returns the environment at the start of the run. Raises OutputError if the folder
+        cannot be written, contains another experiment, or is in use by another process.
         """
         path = self.path / MANIFEST
         try:
@@ -139,7 +141,7 @@ class RunFolder:
             known = self._known(path, resume=resume)
             began, older = manifest.environment, known.replaces if known is not None else None
             if resume and known is not None:
-                began = self._same(known, manifest, extends)
+                began = self._renewed(known, manifest) if renews else self._same(known, manifest, extends)
                 manifest = replace(manifest, environment=began)
             elif path.exists():
                 older = (*folders_of(SavedRun(self.path, known)), *(older or ())) if known is not None else ()
@@ -192,15 +194,28 @@ class RunFolder:
         if known.identity == manifest.identity:
             return known.environment
         found = changes(known.meaning, manifest.meaning)
-        others = [change for change in found if change.name not in LENGTHS]
-        if others or not found:
+        continued = any(change.name == BUDGET for change in found)
+        problems = list(extends(known.meaning.lanes)) if continued else []
+        allowed = [change.name in EXTENT or (continued and not change.name and change.now) for change in found]
+        others = [change for change, may_be in zip(found, allowed, strict=True) if not may_be]
+        if (others or not found) and not problems:
             listed = "; ".join(change.text for change in (others or found)[:_LISTED])
             more = f"; and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
             what = f"{listed}{more}" if listed else f"it was started with {known.spec}"
             raise OutputError(f"{self.path} contains a run of another experiment: {what}; {where}")
-        problems = list(extends(known.meaning.lanes))
-        if problems:
+        if problems := problems or list(extends(known.meaning.lanes)):
             raise OutputError(f"{self.path} cannot be extended: {'; '.join(problems[:_LISTED])}; {where}")
+        return known.environment
+
+    def _renewed(self, known: Manifest, manifest: Manifest) -> Mapping[str, Any]:
+        """Remove what was trained of the lanes that have other settings now, and the results of the run."""
+        lanes = manifest.meaning.lanes
+        changed = [name for name, values in known.meaning.lanes.items() if values != lanes.get(name)]
+        for name in changed:
+            _remove_weights(self.path / known.folders[name])
+            _remove_weights(self.path / "checkpoints" / known.folders[name])
+        if changed:
+            _remove_records(self.path)
         return known.environment
 
     def _refuse_links(self, manifest: Manifest) -> None:
@@ -285,11 +300,7 @@ def clear(path: Path, folders: Iterable[str]) -> None:
 
     Links are not followed. Raises OSError.
     """
-    _remove(path / name for name in (*RECORDS, PICTURE))
-    report = path / REPORT
-    with suppress(FileNotFoundError, NotRegularError), open_regular(report) as file:
-        if not report.is_symlink() and REPORT_MARK.encode() in file.read(4096):
-            report.unlink()
+    _remove_records(path)
     for name in (*folders, "checkpoints"):
         _remove_weights(path / name)
     trials = path / TRIALS
@@ -299,6 +310,15 @@ def clear(path: Path, folders: Iterable[str]) -> None:
         _remove(trials / name for name in (MANIFEST, SPEC_COPY))
         if not any(trials.iterdir()):
             trials.rmdir()
+
+
+def _remove_records(path: Path) -> None:
+    """Remove the records, the picture and the report of a run."""
+    _remove(path / name for name in (*RECORDS, PICTURE))
+    report = path / REPORT
+    with suppress(FileNotFoundError, NotRegularError), open_regular(report) as file:
+        if not report.is_symlink() and REPORT_MARK.encode() in file.read(4096):
+            report.unlink()
 
 
 def _remove_weights(path: Path) -> None:

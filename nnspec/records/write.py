@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from nnspec.checker.program import Experiment, Program, TrainSettings
+from nnspec.compiler.proofs import Compiled
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Part
 from nnspec.environment import environment
@@ -119,9 +120,9 @@ def _scaling(lane: LaneResult) -> dict[str, str]:
     return {name: array_digest(array) for name, array in lane.scales.items()}
 
 
-def summary_record(result: RunResult, program: Program, started: str, data_dir: Path | None = None) -> dict[str, Any]:
+def summary_record(result: RunResult, compiled: Compiled, started: str, data_dir: Path | None = None) -> dict[str, Any]:
     """Return settings, data, environment and results of a run. `data_dir` is the data folder that was given."""
-    target = common_loss(list(result.lanes.values()))
+    program, target = compiled.program, common_loss(list(result.lanes.values()))
     best = best_record(list(result.lanes.values()), program, data_dir)
     return {
         "format": FORMAT,
@@ -148,7 +149,7 @@ def summary_record(result: RunResult, program: Program, started: str, data_dir: 
         ],
         **({"best": best} if best is not None else {}),
         **comparison_records(list(result.lanes.values())),
-        "fairness": fairness(result),
+        "fairness": fairness(result, compiled.layouts),
         "expectations": [{"text": v.text, "held": v.held, "detail": v.detail} for v in result.verdicts],
         "exit_code": result.exit_code,
     }

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nnspec.compiler.layout import Layout
 from nnspec.results.run import RunResult
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["fairness"]
 
 
-def fairness(result: RunResult) -> dict[str, Any] | None:
-    """Return what the lanes had in common; None if there is only one.
+def fairness(result: RunResult, layouts: Mapping[str, Layout]) -> dict[str, Any] | None:
+    """Return what the lanes had in common; None if there is only one. `layouts` has the layout of each lane.
 
     `data` is a bool. `order` compares lanes that trained for the same number of epochs, and is None if no two did.
     `start` is true if every tensor has the same initial values in all lanes, false if two lanes differ in one, and None
@@ -33,8 +31,9 @@ def fairness(result: RunResult) -> dict[str, Any] | None:
     if len(lanes) < 2:
         return None
     starts = [
-        {name: (p.shape, lane.fingerprints["start"][name]) for name, p in lane.network.named_parameters().items()}
+        {f"{t.layer}.{t.name}": (t.shape, digests[f"{t.layer}.{t.name}"]) for t in layouts[lane.name].tensors}
         for lane in lanes
+        for digests in (lane.fingerprints["start"],)
     ]
     orders = [(len(lane.trainings[0].records), lane.fingerprints["order"]) for lane in lanes]
     weights = _weights(starts)

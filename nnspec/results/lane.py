@@ -49,7 +49,8 @@ class LaneResult(TableRepr):
     over the epochs that all of them completed."""
     network: NumpyMLP
     """The trained network. `network.forward(x)` takes x `(B, *in)` already divided and standardised as in training;
-    `predict` does this for you. With repeats, the network of the first in `counted`; likewise `scaling`."""
+    `predict` does this for you. With repeats, the network of the first in `counted`; likewise `scaling`. A trial of a
+    search has an empty one."""
     status: Status = "done"
     message: str = ""
     """Why the lane did not finish; empty if it did."""
@@ -191,7 +192,8 @@ class LaneResult(TableRepr):
         ValueError for samples that do not fit or contain NaN, and for a lane without a network.
         """
         if self.predictor is None:
-            raise ValueError(f"{self.name} has no trained network: its status is {self.status}")
+            why = f"its status is {self.status}" if self.status != "done" else "networks of trials are not kept"
+            raise ValueError(f"{self.name} has no trained network: {why}")
         return self.predictor.predict(x)
 
     @property
@@ -202,8 +204,10 @@ class LaneResult(TableRepr):
 
     @property
     def has_network(self) -> bool:
-        """Whether the lane has usable weights: it neither diverged nor failed, or its best epoch was restored."""
-        return self.status not in ("diverged", "failed") or bool(self.restored_epoch)
+        """Whether the lane has usable weights: it is no trial, and neither diverged nor failed, or its best epoch was
+        restored."""
+        usable = self.status not in ("diverged", "failed") or bool(self.restored_epoch)
+        return usable and len(self.network) > 0
 
     @property
     def scales(self) -> dict[str, Any]:

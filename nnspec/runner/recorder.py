@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
+from types import MappingProxyType
 from typing import Any
 
 from nnspec.checker.program import Program
@@ -26,7 +27,7 @@ from nnspec.runner.resuming import Checkpoints
 from nnspec.runner.run import run_program
 from nnspec.training.observer import Observer
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "by_setting"]
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,19 @@ class Recorder:
     show: Callable[[RunResult], None] = lambda result: None
     """Called when the record is written, and before the picture is waited for."""
 
-    def run(self, compiled: Compiled, tuned: Tuned | None = None) -> RunResult:
-        """Run a program without a search before it; `tuned` is the search that its settings come from.
+    def run(
+        self, compiled: Compiled, tuned: Tuned | None = None, earlier: Mapping[str, str] = MappingProxyType({})
+    ) -> RunResult:
+        """Run a program without a search before it; `tuned` is the search that its settings come from, and `earlier`
+        has those that it chose before it was continued, as `by_setting` returns them.
 
         What was trained is returned even where it cannot be written or drawn; its `place` says why. Of trials, no
-        weights are written, and their checkpoints are removed when all of them are done.
+        weights are written, and the checkpoints of those that ended hold only results. These remain if the search can
+        be continued.
         """
-        program, record = compiled.program, _Record(compiled.program, self)
+        chosen = by_setting(tuned.flags()) if tuned is not None else {}
+        renewed = {flag: earlier[name] for name, flag in chosen.items() if earlier.get(name, flag) != flag}
+        program, record = compiled.program, _Record(compiled.program, self, renewed)
         # Where a process waits to draw, it does so while gradients are proved.
         trained = self.drawing.begin if self.drawing.waiting and self.make_folder is not None else None
         try:
@@ -74,8 +81,9 @@ class Recorder:
 class _Record:
     """The record of one run, in its folder if it has one."""
 
-    def __init__(self, program: Program, recorder: Recorder) -> None:
-        self._program, self._recorder = program, recorder
+    def __init__(self, program: Program, recorder: Recorder, renewed: Mapping[str, str]) -> None:
+        """`renewed` has each setting that a search now chooses otherwise, with the earlier one."""
+        self._program, self._recorder, self._renewed = program, recorder, renewed
         self.folder: RunFolder | None = None
         self.notes: tuple[str, ...] = ()
         self._lane_folders: Mapping[str, str] = {}
@@ -90,21 +98,25 @@ class _Record:
         self._lane_folders = manifest.folders
         lanes = {lane.name: lane for lane in program.lanes}
         began = folder.begin(
-            manifest, program.text, resume=options.resume, extends=lambda before: obstacles(lanes, before)
+            manifest,
+            program.text,
+            resume=options.resume,
+            extends=lambda before: obstacles(lanes, before),
+            renews=bool(self._renewed),
         )
-        self.notes = tuple(_moved(began, manifest.environment))
+        self.notes = (*_moved(began, manifest.environment), *_chosen_anew(self._renewed))
         return Checkpoints(folder.path / "checkpoints", manifest.meaning, options.checkpoint, options.resume)
 
     def write(self, result: RunResult, folder: RunFolder) -> None:
         """Write the results, show them, and draw their picture."""
         place = result.place = Place(folder.path.as_posix())
-        drawing, is_search = self._recorder.drawing, self._program.tuning is not None
+        drawing, tuning = self._recorder.drawing, self._program.tuning
         problems: list[str] = []
         try:
             with CtrlC() as pressed:  # the record is written before anything is given up
                 drawing.begin(result)
-                place.files, problems = write_record(result, folder.path, self._lane_folders, weights=not is_search)
-                if is_search and not (result.interrupted or problems):
+                place.files, problems = write_record(result, folder.path, self._lane_folders, weights=tuning is None)
+                if tuning and tuning.settings.search.not_extended and not (result.interrupted or problems):
                     folder.remove_checkpoints()
             pressed.check()
             try:
@@ -147,6 +159,18 @@ def _moved(began: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     found = [f"{name} {in_words(then)}, now {in_words(here)}" for name, (then, here) in differences(began, now).items()]
     if found:
         yield f"the run began with {'; '.join(found)}: its results may differ from those of an uninterrupted run"
+
+
+def by_setting(flags: Sequence[str]) -> dict[str, str]:
+    """Return arguments of `--set` by the settings that they set."""
+    return {flag.partition("=")[0].strip(): flag for flag in flags}
+
+
+def _chosen_anew(renewed: Mapping[str, str]) -> Iterator[str]:
+    """Describe which settings a search chose after it was continued."""
+    listed = ", ".join(f"`{now}` (before: {then.partition('=')[2]})" for now, then in renewed.items())
+    if listed:
+        yield f"the search was continued and chose {listed}; these lanes were trained anew"
 
 
 def _elsewhere(ways: Mapping[str, Any]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nnspec.checker.program import Experiment
-from nnspec.records.extending import LENGTHS
+from nnspec.records.extending import EXTENT, LENGTHS
 from nnspec.records.lane_folders import folder_names
 from nnspec.records.reading import DAMAGE
 from nnspec.results.lane import LaneResult
@@ -88,7 +88,7 @@ class Checkpoints:
         for each in everything:
             name, seed = each.experiment.name, each.experiment.seed
             path = self.folder / folders[name] / f"seed-{seed}.npz"
-            own = self._identity(name, seed)
+            own, older = (self._identity(name, seed, skipped) for skipped in (EXTENT, LENGTHS))
             if not self.resume:
                 try:
                     path.unlink(missing_ok=True)
@@ -96,14 +96,16 @@ class Checkpoints:
                     raise CheckpointError(
                         f"the old checkpoint {path} cannot be removed: {error.strerror or error}; choose another folder"
                     ) from None
-            start = read_checkpoint(path, own, data[name]) if self.resume else None
+            start = read_checkpoint(path, own, data[name], older) if self.resume else None
+            own = own if start is None else start.identity
             if start is not None and start.ended and not start.can_extend(each.experiment.length.records):
                 ended.append(restored(each.experiment, start, path))
             else:
+                start = None if start is not None and start.results_only else start
                 left.append(replace(each, keeper=Keeper(path, own, data[name], self.seconds, start)))
         return left, ended
 
-    def _identity(self, lane: str, seed: int) -> str:
-        """Return a digest of everything that a training depends on, except its data and its length."""
-        values = {name: value for name, value in self.meaning.lanes[lane].items() if name not in LENGTHS}
+    def _identity(self, lane: str, seed: int, skipped: Sequence[str]) -> str:
+        """Return a digest of everything that a training depends on, except its data and these settings."""
+        values = {name: value for name, value in self.meaning.lanes[lane].items() if name not in skipped}
         return identity(Meaning({lane: {**values, "seed": seed}}))

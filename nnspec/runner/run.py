@@ -130,7 +130,7 @@ def run_program(
                 result.halted = lanes.halted
                 result.notes = (*weights_notes(program), *remarks(program, datasets), *_refusals(result))
                 result.data_of = {name: uses.index(use) for name, (_, use) in data.items()}
-                result.summary = summary_record(result, program, started, access.data_dir) | {
+                result.summary = summary_record(result, compiled, started, access.data_dir) | {
                     "ways": _ways(groups, executor.slots) | _compiled(options.compiled, result) | executor.record()
                 }
             result.interrupted |= pressed.pressed

@@ -4,24 +4,26 @@ that they chose.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from nnspec.checking import check_text, compiled_of
+from nnspec.checking import SpecError, check_text, compiled_of
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access
-from nnspec.records.folder import RunFolder
-from nnspec.records.manifest import manifest_of
+from nnspec.records.extending import LENGTHS
+from nnspec.records.folder import OutputError, RunFolder
+from nnspec.records.manifest import MANIFEST, manifest_of, read_manifest
+from nnspec.records.reading import RunError
 from nnspec.records.saved import TRIALS, TRIALS_ONLY
 from nnspec.records.search import finished_search
 from nnspec.results.run import Place, RunResult
 from nnspec.results.tuning import Tuned, TuningError
 from nnspec.runner.drawing import NoDrawing
-from nnspec.runner.recorder import Recorder
-from nnspec.semantics.meaning import identity, meaning
+from nnspec.runner.recorder import Recorder, by_setting
+from nnspec.semantics.meaning import SEMANTICS, changes, identity, meaning
 
 if TYPE_CHECKING:
     from nnspec.data.memory import GivenData
@@ -38,12 +40,13 @@ def run_with_search(compiled: Compiled, recorder: Recorder) -> RunResult:
         return replace(recorder, drawing=NoDrawing()).run(compiled)
     folder = recorder.make_folder() if recorder.make_folder is not None else None
     try:
+        earlier = _earlier_choice(compiled, recorder.access, folder) if folder and recorder.options.resume else {}
         tuned, trials = search(compiled, recorder, folder)
         if trials is not None and (trials.interrupted or trials.halted):
             recorder.show(trials)
             return trials
         race = race_of(compiled, tuned, recorder.access)
-        result = replace(recorder, make_folder=None if folder is None else lambda: folder).run(race, tuned)
+        result = replace(recorder, make_folder=None if folder is None else lambda: folder).run(race, tuned, earlier)
         result.trials = trials
         return result
     finally:
@@ -67,6 +70,27 @@ def search(compiled: Compiled, recorder: Recorder, folder: RunFolder | None = No
         result.place = Place(folder.path.as_posix(), [f"{TRIALS}/{file}" for file in result.place.files])
     assert result.tuned is not None, "its lanes are trials"
     return result.tuned, result
+
+
+def _earlier_choice(compiled: Compiled, access: Access, folder: RunFolder) -> Mapping[str, str]:
+    """Return the settings of the race in the folder of a searched spec, each with its argument of `--set`; {} if there
+    is no race. Raises OutputError if that differs from the race of the spec in more than what its search chose."""
+    try:
+        known = read_manifest(folder.path / MANIFEST) if (folder.path / MANIFEST).is_file() else None
+        if known is None or known.semantics != SEMANTICS:
+            return {}
+        given = by_setting(compiled.program.overrides)
+        chosen = {name: flag for name, flag in by_setting(known.set).items() if name not in given}
+        race = _checked_again(compiled, [*chosen.values()], access).program
+    except (RunError, SpecError):  # `RunFolder.begin` says that it cannot be resumed
+        return {}
+    others = [each for each in changes(known.meaning, meaning(race)) if each.name not in LENGTHS]
+    if others:
+        listed = "; ".join(change.text for change in others[:4])
+        raise OutputError(
+            f"{folder.path} contains a run of another experiment: {listed}; choose another folder with --out"
+        )
+    return chosen
 
 
 def race_of(compiled: Compiled, tuned: Tuned, access: Access) -> Compiled:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from nnspec.compiler.plan import build_network
 from nnspec.compiler.snapshot import Snapshot, result
 from nnspec.engine._numpy import np
-from nnspec.engine.network import Sequential
+from nnspec.engine.network import NumpyMLP, Sequential
 from nnspec.errors import NnspecError
 from nnspec.files import atomic, open_regular, utf8
 from nnspec.records.reading import DAMAGE, stored_arrays
@@ -66,6 +66,7 @@ class Checkpoint:
     stopping: Mapping[str, float] | None
     """The state of its early-stopping rule."""
     snapshot: Snapshot
+    """Its state; empty for a trial that ended, of which only the results are needed."""
     best: Mapping[str, Any]
     """The best epoch so far, and the figure that it was chosen by."""
     extra: Mapping[str, NDArray[Any]]
@@ -75,6 +76,11 @@ class Checkpoint:
     def epochs(self) -> int:
         """Number of epochs, or records, completed."""
         return len(self.lane["epoch_seconds"])
+
+    @property
+    def results_only(self) -> bool:
+        """Whether it holds the results of a trial that ended, but not its state, so that it cannot be continued."""
+        return self.ended and not self.snapshot.arrays
 
     def can_extend(self, records: int) -> bool:
         """Return whether a training that ended can be extended to this many records, epochs by default: it completed
@@ -195,8 +201,9 @@ def _digest(text: bytes, arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return digest.digest()
 
 
-def read_checkpoint(path: Path, identity: str, data: str) -> Checkpoint | None:
-    """Return the checkpoint in a file, or None if the file does not exist.
+def read_checkpoint(path: Path, identity: str, data: str, older: str = "") -> Checkpoint | None:
+    """Return the checkpoint in a file, or None if the file does not exist. `older` is the identity of the training in
+    checkpoints of older versions.
 
     Raises CheckpointError for a file that is damaged or belongs to another training.
     """
@@ -213,11 +220,11 @@ def read_checkpoint(path: Path, identity: str, data: str) -> Checkpoint | None:
         raise CheckpointError(
             f"the checkpoint {path} cannot be used: {why}; remove it to train its lane from the start"
         ) from None
-    for known, own, what in (
-        (found.identity, identity, "belongs to another lane, seed or experiment"),
-        (found.data, data, "was trained on different data; the data has changed since"),
+    for right, what in (
+        (found.identity in (identity, older), "belongs to another lane, seed or experiment"),
+        (found.data == data, "was trained on different data; the data has changed since"),
     ):
-        if known != own:
+        if not right:
             raise CheckpointError(f"the checkpoint {path} {what}; choose another folder with --out")
     return found
 
@@ -255,7 +262,10 @@ def best_lane(experiment: Experiment, checkpoint: Checkpoint) -> LaneResult:
 
 
 def restored_lane(experiment: Experiment, checkpoint: Checkpoint) -> LaneResult:
-    """Return the result of a finished training, including its network."""
+    """Return the result of a finished training, including its network; a trial has none."""
+    lane = {**checkpoint.lane, "epochs": experiment.length.records}
+    if experiment.trial is not None:
+        return lane_from(lane, checkpoint.extra, NumpyMLP())
     network, arrays = build_network(experiment), result(checkpoint.snapshot)
     start = 0
     for parameter in network.parameters():
@@ -267,4 +277,4 @@ def restored_lane(experiment: Experiment, checkpoint: Checkpoint) -> LaneResult:
     if checkpoint.lane["kept"]:
         network.load_state_dict(checkpoint.best_arrays)
     network.eval()
-    return lane_from({**checkpoint.lane, "epochs": experiment.length.records}, checkpoint.extra, network)
+    return lane_from(lane, checkpoint.extra, network)

@@ -10,7 +10,7 @@ from nnspec.compiler.layout import Layout
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.snapshot import Snapshot, restore, take
 from nnspec.engine.length import Length
-from nnspec.engine.network import Sequential
+from nnspec.engine.network import NumpyMLP, Sequential
 from nnspec.engine.stopping import Stopping
 from nnspec.errors import ensure
 from nnspec.records.reading import DAMAGE
@@ -168,7 +168,9 @@ class Progress:
             self._save(keeper, snapshot, lane, ended=not self._paused)
         compiled = {"refused": plan.refusal} if plan.refusal else plan.loop.compiled
         plan.release()
-        return replace(lane, compiled=compiled, unsaved=keeper.unsaved if keeper is not None else "")
+        network = lane.network if plan.experiment.trial is None else NumpyMLP()  # nothing uses that of a trial
+        unsaved = keeper.unsaved if keeper is not None else ""
+        return replace(lane, network=network, compiled=compiled, unsaved=unsaved)
 
     def _so_far(self) -> LaneResult:
         return replace(
@@ -182,7 +184,10 @@ class Progress:
 
     def _save(self, keeper: Keeper, snapshot: Snapshot, lane: LaneResult, *, ended: bool) -> None:
         best = self._best.state() | {"tables": self._tables.get(self._best.epoch, {})}
-        keeper.keep(snapshot, lane, self._stop.state(), best, self._best.arrays, ended=ended)
+        arrays = self._best.arrays
+        if ended and self._plan.experiment.trial is not None:
+            snapshot, arrays = Snapshot({}, {}), {}
+        keeper.keep(snapshot, lane, self._stop.state(), best, arrays, ended=ended)
 
     def _resume(self, start: Checkpoint, keeper: Keeper) -> None:
         """Continue from a checkpoint. Raises CheckpointError."""
