@@ -535,16 +535,13 @@ def test_a_search_is_only_continued_with_the_same_settings(
     assert nnspec.runs.verify(tmp_path / "run").same
 
 
-def test_a_search_is_not_continued_with_another_lane(shared: Path, tmp_path: Path) -> None:
-    shutil.copytree(shared, tmp_path / "run")
-    wider = text("tune { budget = 8; optimizer.lr = loguniform(1e-3, 1); Adam.optimizer.lr = loguniform(1e-5, 0.1) }")
-    with pytest.raises(nnspec.OutputError, match="lane Momentum was added"):
-        nnspec.run(
-            Spec.parse(wider.text.replace("SGD; Adam", "SGD; Adam; Momentum")),
-            out=tmp_path / "run",
-            resume=True,
-            offline=True,
-        )
+@pytest.mark.parametrize("race", [True, False])
+def test_a_search_is_not_continued_with_another_lane(tmp_path: Path, race: bool) -> None:
+    settings = {"tune.race": race, "tune.budget": 2}
+    run(out=tmp_path / "run", settings=settings)
+    wider = Spec.parse(text().text.replace("SGD; Adam", "SGD; Adam; Momentum"))
+    with pytest.raises(nnspec.OutputError, match="lane Momentum.* was added"):
+        nnspec.run(wider, out=tmp_path / "run", set=settings | {"tune.budget": 4}, resume=True, offline=True)
 
 
 def test_more_epochs_train_all_trials_anew(shared: Path, tmp_path: Path) -> None:
