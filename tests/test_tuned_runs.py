@@ -540,7 +540,7 @@ def test_a_search_is_not_continued_with_another_lane(tmp_path: Path, race: bool)
     settings = {"tune.race": race, "tune.budget": 2}
     run(out=tmp_path / "run", settings=settings)
     wider = Spec.parse(text().text.replace("SGD; Adam", "SGD; Adam; Momentum"))
-    with pytest.raises(nnspec.OutputError, match="lane Momentum.* was added"):
+    with pytest.raises(nnspec.OutputError, match=r"lane Momentum.* was added"):
         nnspec.run(wider, out=tmp_path / "run", set=settings | {"tune.budget": 4}, resume=True, offline=True)
 
 
