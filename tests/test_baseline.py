@@ -8,6 +8,7 @@ import math
 import os
 import re
 import signal
+import string
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -390,6 +391,13 @@ def test_one_seed_cannot_tell_and_says_what_can() -> None:
     assert found.text == "0.3 → 9, +8.7, 1 seed"
 
 
+def test_figures_of_other_data_are_tested_not_reproduced() -> None:
+    then, now = entry_of({"loss": [0.3]}), entry_of({"loss": [9.0]})
+    assert [each.outcome for each in compared(then, now, 0.05)] == ["not reproduced"]
+    other = replace(now, lanes={"run": replace(now.lanes["run"], sha256="other")})
+    assert [each.outcome for each in compared(then, other, 0.05)] == ["unclear"]
+
+
 def test_the_level_is_shared_by_all_figures_of_a_run() -> None:
     """A change with p = 0.02 fails alone, but not among 40 figures: otherwise runs would fail by chance."""
     then, now = entry_of({"loss": LOSSES}), entry_of({"loss": [0.33, 0.325, 0.31, 0.33, 0.335]}, kernels="other")
@@ -527,6 +535,13 @@ def test_names_are_shown_as_they_are() -> None:
         shown = name if index < 4 else "twolines\\x1b[31m\\u202e.nn"
         assert shown in cells
     assert not re.search(r"www\.|://|@|:smile:|\\x1b|\x1b", text.replace("\\", "")) or "www&#46;evil.com" in text
+
+
+def test_no_character_of_a_name_is_markup() -> None:
+    (row,) = (
+        line for line in page([], [string.punctuation], "1 passed").splitlines() if "!" in line or "&#33;" in line
+    )
+    assert set(re.sub(r"&#\d+;", "", row.strip("| "))) <= set("%()+,-./=")
 
 
 def test_a_page_is_never_larger_than_its_limit() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -173,6 +174,23 @@ def test_what_trials_do_after_a_rung_does_not_count_there() -> None:
     short = {name: [replace(one, records=one.records[:2]) for one in trainings] for name, trainings in lanes.items()}
     rungs = Rungs(program.tuning, program)
     assert rungs.ahead(lanes, 1) == rungs.ahead(short, 1)
+
+
+@pytest.mark.parametrize("figure", [math.inf, -math.inf, math.nan])
+def test_a_trial_without_a_finite_figure_at_a_rung_ends_there(figure: float) -> None:
+    """Even if its loss is finite, and fewer trials have one than would continue."""
+    program = nnspec.api.compile_spec(text(PLAIN)).program
+    assert program.tuning is not None
+    lanes = {name: lane.trainings for name, lane in run(search="halton", budget=TRIALS).lanes.items()}
+    lost = {f"SGD,trial={number}" for number in range(1, TRIALS)}
+    for name in lost:
+        (one,) = lanes[name]
+        lanes[name] = (
+            replace(one, records=[replace(each, figures={**each.figures, "val_loss": figure}) for each in one.records]),
+        )
+    assert {each for each in Rungs(program.tuning, program).ahead(lanes, 1) if each.startswith("SGD")} == {
+        "SGD,trial=7"
+    }
 
 
 def test_of_equal_trials_the_first_continue() -> None:
