@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -12,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_spec import spec
+from tiny_spec import ALONE, OFFLINE, TOGETHER, compiled, spec
 
 import nnspec
+from nnspec.api import run_into
 from nnspec.results.lane import LaneResult
+from nnspec.training.observer import Silent
 from nnspec.view.notebook.curve import MOST_LANES, MOST_POINTS, NotebookCurve, Series
 from nnspec.view.notebook.findings import findings_bundle
 
@@ -168,6 +171,77 @@ def test_an_interrupt_leaves_the_epochs_so_far(shell: Any) -> None:
     assert result.interrupted
     assert 0 < len(result["run"].records) < 1_000_000
     assert any("image/png" in data for data in shown)
+
+
+TUNED = spec(
+    "Linear(4); ReLU; Linear(10)",
+    race="SGD { optimizer = SGD }; Adam { optimizer = Adam }",
+    train="epochs = 3; batch = 16; validation = 0.2; repeats = 2",
+    more="tune { budget = 6; SGD.optimizer.lr = loguniform(1e-3, 1); Adam.optimizer.lr = [0.01, 1e30] }",
+)
+
+
+def test_the_choice_of_a_search_is_shown(shell: Any) -> None:
+    good, shown, printed = cell(shell, "result --jobs 1", TUNED)
+    assert good, printed
+    result = shell.user_ns["result"]
+    chosen = {study.lane: study.chosen for study in result.tuned.studies}
+    for text in (shown[-1]["text/plain"], shown[-1]["text/html"]):
+        assert "tuned by val_loss: best of 2 to 6 trials per lane (halton search)" in text
+        assert f"SGD: lr = {chosen['SGD'].settings['optimizer.lr']:.4g}, best val loss" in text
+        assert "Adam: lr = 0.01, best val loss" in text
+    table = str(result.tuned)
+    assert len(table.splitlines()) == 4
+    assert re.search(r"Adam +lr .* 0\.01 .* 1 of 2", table)
+    assert "best val loss" in result.tuned._repr_html_()
+
+
+def test_a_search_has_a_line_for_each_lane_and_the_race_curves_of_its_own() -> None:
+    shown: list[dict[str, Any]] = []
+
+    class Curve(NotebookCurve):
+        def _put(self, data: dict[str, Any]) -> None:
+            shown.append(data)
+
+        def _show(self, bundle: Any) -> None:
+            self._put(bundle())  # however short the time since the last one
+
+    curve = Curve()
+    curve.compiling(2)
+    curve.fetching("a.gz", 1_000_000, 2_000_000)
+    assert [each["text/plain"] for each in shown[-1:]] == ["fetching a.gz: 1.0 of 2.0 MB"]
+    shown.clear()
+    result = run_into(compiled(TUNED), OFFLINE, curve, None, TOGETHER)
+    texts = [each["text/plain"].splitlines() for each in shown if "text/html" in each]
+    search = [lines for lines in texts if lines[0].startswith("tuning: ")]
+    assert all(re.fullmatch(r"tuning: \d of 8 trials done, \d+ % of the epochs", lines[0]) for lines in search)
+    assert {tuple(line.split(":")[0] for line in lines[1:]) for lines in search} == {("SGD", "Adam")}
+    assert search[-1][1].startswith("SGD: ")
+    assert "best val loss" in search[-1][1]
+    race = texts[len(search) :]
+    assert {line.split(",")[0] for lines in race for line in lines} == {"SGD", "Adam"}
+    assert all("seed" in line for lines in race for line in lines)
+    assert all(("<svg" in each["text/html"]) == ("tuning" not in each["text/plain"]) for each in shown)
+    curve.finish(result)
+    assert shown[-1]["text/plain"].splitlines() == race[-1]
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_an_interrupted_search_names_no_best_trial(count: int) -> None:
+    class Stops(Silent):
+        begun = 0
+
+        def epoch_done(self, lane: LaneResult) -> bool | None:
+            self.begun += 1
+            if self.begun > count:
+                raise KeyboardInterrupt
+            return None
+
+    result = run_into(compiled(TUNED), OFFLINE, Stops(), None, ALONE)
+    assert result.interrupted
+    text = repr(result)
+    assert "best:" not in text
+    assert "the search did not end: of " in text
 
 
 # The curve

@@ -12,6 +12,7 @@ from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.engine.part import PARTS
 from nnspec.engine.spaces import Space
 from nnspec.errors import NnspecError
+from nnspec.reprs import TableRepr
 from nnspec.results.costs import costs_of
 from nnspec.results.lane import LaneResult
 from nnspec.results.rungs import Rungs
@@ -103,8 +104,8 @@ class Study:
         return [trial.figure if trial.counts else math.nan for trial in self.trials]
 
 
-@dataclass(frozen=True)
-class Tuned:
+@dataclass(frozen=True, repr=False)
+class Tuned(TableRepr):
     """The result of a search. Every lane has had the same number of trials, unless its spaces have fewer settings."""
 
     by: str

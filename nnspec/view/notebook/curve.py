@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from nnspec.compiler.proofs import Compiled
 from nnspec.engine.length import Length
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
 from nnspec.view.html import render
 from nnspec.view.palette import PALETTE
 from nnspec.view.terminal.quiet import Warns
-from nnspec.view.wording import numbers
+from nnspec.view.terminal.trials import Trials
+from nnspec.view.wording import numbers, phrases
 
 __all__ = ["MOST_LANES", "MOST_POINTS", "NotebookCurve", "Series"]
 
@@ -54,16 +57,33 @@ class Series:
 
 
 class NotebookCurve(Warns):
-    """Shows the losses of the first lanes that train, updated at most ten times a second."""
+    """Shows the losses of the first lanes that train, updated at most ten times a second; of a search, how far the
+    trials of each lane are."""
 
     def __init__(self) -> None:
         self._series: dict[str, Series] = {}
         self._others = 0
+        self._trials: Trials | None = None
         self._handle: Any = None
         self._shown = -1.0
 
+    def run_begins(self, compiled: Compiled) -> None:
+        """Follow the lanes of another run."""
+        self._series, self._others, self._trials = {}, 0, Trials.of(compiled.program)
+
+    def fetching(self, name: str, done: int, total: int | None) -> None:
+        """Show how much of a file has arrived."""
+        self._show(lambda: {"text/plain": phrases.fetching(name, done, total)})
+
+    def compiling(self, kernels: int) -> None:
+        """Show what training waits for."""
+        self._put({"text/plain": phrases.compiling(kernels)})
+
     def lane_begins(self, lane: LaneResult) -> None:
         """Begin a curve."""
+        if self._trials is not None:
+            self._trials.begins(lane)
+            return
         if len(self._series) == MOST_LANES:
             self._others += 1
             return
@@ -74,19 +94,35 @@ class NotebookCurve(Warns):
     def epoch_done(self, lane: LaneResult) -> None:
         """Append a point, and show it unless the last one was shown just before."""
         series = self._series.get(lane.label)
-        if series is None:
+        if self._trials is not None:
+            self._trials.epoch_done(lane)
+        elif series is not None:
+            series.append(lane.records[-1].figures["loss"])
+        else:
             return
-        series.append(lane.records[-1].figures["loss"])
+        self._show(self.bundle)
+
+    def _show(self, bundle: Callable[[], dict[str, Any]]) -> None:
         if time.monotonic() - self._shown >= _SECONDS:
-            self._put(self.bundle())
+            self._put(bundle())
             self._shown = time.monotonic()
+
+    def lane_ends(self, lane: LaneResult) -> None:
+        """Count a trial."""
+        if self._trials is not None:
+            self._trials.ends(lane)
+
+    @property
+    def _lines(self) -> list[str]:
+        lines, others = [each.text for each in self._series.values() if each.done], self._others
+        if self._trials is not None:
+            lanes = [each.in_words for each in self._trials.lanes.values()]
+            lines, others = [self._trials.in_words, *lanes[:MOST_LANES]], max(0, len(lanes) - MOST_LANES)
+        return [*lines, *([f"and {others:,} more"] if others else [])]
 
     def bundle(self) -> dict[str, Any]:
         """Return the curves as HTML and as text."""
-        series = [each for each in self._series.values() if each.done]
-        lines = [each.text for each in series]
-        if self._others:
-            lines.append(f"and {self._others:,} more")
+        series, lines = [each for each in self._series.values() if each.done], self._lines
         html = render("notebook/curve.html.j2", curves=self._curves(series), lines=lines, width=_WIDTH, height=_HEIGHT)
         return {"text/plain": "\n".join(lines), "text/html": html}
 
@@ -112,8 +148,7 @@ class NotebookCurve(Warns):
             self.clear()
             return
         figure = result.plot()
-        lines = "\n".join(each.text for each in self._series.values() if each.done)
-        self._put({"text/plain": lines or result.title, "image/png": figure._repr_png_()})
+        self._put({"text/plain": "\n".join(self._lines) or result.title, "image/png": figure._repr_png_()})
         self._handle = None
 
     def clear(self) -> None:

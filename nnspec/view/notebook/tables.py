@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnspec.results.lane import LaneResult
+from nnspec.results.search_summary import search_record
 from nnspec.text import printable
 from nnspec.view.html import render
 from nnspec.view.terminal.screen import Column, plain_text, table
-from nnspec.view.wording import numbers, phrases
+from nnspec.view.wording import numbers, phrases, tuning
 from nnspec.view.wording.sweep import best_lines
 
 __all__ = ["ShortTable", "summary_of"]
@@ -94,10 +95,36 @@ def _run(result: Any) -> ShortTable:
     standing = [f"{phrases.stand_in(use)}." for use in result.data if use.stands_in]
     verdicts = [phrases.verdict(verdict) for verdict in result.verdicts]
     folder = [f"{result.place.folder}: {', '.join(result.place.files)}"] if result.place else []
-    best = [line for line, _ in best_lines(result.summary)] if result.summary else []
-    return ShortTable(
-        f"{result.title}: {_several(len(lanes), 'lane')} ({where})", columns, [*standing, *best, *verdicts, *folder]
-    )
+    unfinished = result.interrupted and result.tuned is not None and result.trials is None
+    best = [line for line, _ in best_lines(result.summary)] if result.summary and not unfinished else []
+    lines = [*standing, *_search(result), *best, *verdicts, *folder]
+    return ShortTable(f"{result.title}: {_several(len(lanes), 'lane')} ({where})", columns, lines)
+
+
+def _search(result: Any) -> list[str]:
+    """Say what a search chose, or how far it came, or that nothing was trained yet."""
+    if not result.lanes and result.interrupted:
+        return ["interrupted before the first epoch"]
+    if result.tuned is None:
+        return []
+    trials = result.tuned.trials
+    ended = sum(trial.status != "interrupted" for trial in trials)
+    if ended < len(trials):
+        return [f"the search did not end: of {_several(len(trials), 'trial')} that had begun, {ended} ended"]
+    return [tuning.title(result.tuned), *tuning.choices(result.tuned)]
+
+
+def _tuned(tuned: Any) -> ShortTable:
+    rows = tuning.rows(tuned, search_record(tuned, (), {}))
+    columns = [
+        Column("lane", [row.lane for row in rows]),
+        Column("setting", [row.setting for row in rows]),
+        Column("search space", [row.space for row in rows], 3),
+        Column("chosen", [row.chosen for row in rows], right=True),
+        Column(f"best {tuned.by.replace('_', ' ')}", [row.figure for row in rows], 1, right=True),
+        Column("diverged", [row.diverged for row in rows], 2, right=True),
+    ]
+    return ShortTable(tuning.title(tuned), columns)
 
 
 def _progress(lane: LaneResult) -> str:
@@ -285,5 +312,6 @@ _TABLES: dict[str, Callable[[Any], ShortTable]] = {
     "Prediction": _prediction,
     "ResolvedSpec": _resolved,
     "RunResult": _run,
+    "Tuned": _tuned,
     "Verification": _verification,
 }

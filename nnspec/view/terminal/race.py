@@ -117,8 +117,7 @@ class LineProgress(QuietProgress):
 
     def fetching(self, name: str, done: int, total: int | None) -> None:
         """Say how much of a file has arrived."""
-        of = f" of {total / 1e6:.1f}" if total else ""
-        self._line.show(f"fetching {name}: {done / 1e6:.1f}{of} MB")
+        self._line.show(phrases.fetching(name, done, total))
 
     def proving(self, lane: str) -> None:
         """Say that the gradients are being checked."""
@@ -209,7 +208,7 @@ class LiveProgress(QuietProgress):
         body = [Text.assemble((program.title, "bold"), (f"   {program.path}", "dim"), no_wrap=True)]
         body += [Text(doing)] if doing else []
         if self.trials is not None:
-            body += [Text(_searched(self.trials)), _trials(self.trials, self.console)]  # type: ignore[list-item]
+            body += [Text(self.trials.in_words), _trials(self.trials, self.console)]  # type: ignore[list-item]
         elif self.lanes:
             body.append(_lanes(self.lanes, self.order, self.console))  # type: ignore[arg-type]
         self._live.update(Group(*body))
@@ -405,10 +404,6 @@ def _lanes(
         columns.append(Column(f"to loss {target:g}", [_to(lane, target) for lane in lanes], 3, right=True))
     columns.append(Column("time", [numbers.seconds(lane.seconds) for lane in lanes], 4, right=True))
     return table(columns, console.width)
-
-
-def _searched(trials: Trials) -> str:
-    return f"tuning: {trials.ended} of {trials.count} trials done, {trials.percent} % of the epochs"
 
 
 def _trials(trials: Trials, console: Console) -> Table:

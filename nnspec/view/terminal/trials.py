@@ -83,6 +83,11 @@ class Trials:
         """How much of the search is done, by the epochs of its trials; trials that end early are done."""
         return min(99 if self.ended < self.count else 100, int(100 * self._share / self.count))
 
+    @property
+    def in_words(self) -> str:
+        """`tuning: 5 of 12 trials done, 42 % of the epochs`."""
+        return f"tuning: {self.ended} of {self.count} trials done, {self.percent} % of the epochs"
+
     def lane_of(self, trial: LaneResult) -> str:
         """Return the lane that a trial belongs to."""
         return self._lane_of[trial.name]

@@ -54,6 +54,11 @@ def stand_in(use: DataUse) -> str:
     return f"{use.source} stands in for {use.asked_for}"
 
 
+def fetching(name: str, done: int, total: int | None) -> str:
+    """Say how much of a file has arrived: `fetching train-images: 3.1 of 9.9 MB`."""
+    return f"fetching {name}: {done / 1e6:.1f}{f' of {total / 1e6:.1f}' if total else ''} MB"
+
+
 def compiling(kernels: int) -> str:
     """Say that kernels are being compiled."""
     return f"compiling {kernels} {'kernels' if kernels > 1 else 'kernel'}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nnspec.results.tuning import Tuned
 from nnspec.view.wording import numbers
 
-__all__ = ["Row", "rows", "sentences", "title", "value_in_words"]
+__all__ = ["Row", "choices", "rows", "sentences", "title", "value_in_words"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,23 @@ def title(tuned: Tuned) -> str:
     return f"tuned by {tuned.by}: best of {many} per lane{several} ({tuned.search} search)"
 
 
+def choices(tuned: Tuned) -> Iterator[str]:
+    """Yield what was chosen for each lane: `SGD: lr = 0.1736, best val loss 1.789`; of several studies, by each."""
+    for lane in tuned.lanes:
+        chosen = [study.chosen for study in tuned.of(lane)]
+        if not any(chosen):
+            yield f"{lane}: none of its trials has a finite {tuned.by}"
+            continue
+        values = {name: [each and each.settings[name] for each in chosen] for name in tuned.spaces[lane]}
+        settings = [f"{name.removeprefix('optimizer.')} = {_listed(own)}" for name, own in values.items()]
+        figures = ", ".join(numbers.figure(tuned.by, each.figure) for each in chosen if each is not None)
+        yield f"{lane}: {'; '.join(settings)}, best {tuned.by.replace('_', ' ')} {figures}"
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return ", ".join("–" if value is None else value_in_words(value) for value in values)
+
+
 def rows(tuned: Tuned, summary: Mapping[str, Any]) -> list[Row]:
     """Return a row for each setting of each lane; `summary` is that of the search."""
     found = []
@@ -50,7 +67,7 @@ def rows(tuned: Tuned, summary: Mapping[str, Any]) -> list[Row]:
                     lane="" if number else name,
                     setting=setting.removeprefix("optimizer."),
                     space=str(space),
-                    chosen=", ".join("–" if value is None else value_in_words(value) for value in chosen),
+                    chosen=_listed(chosen),
                     figure="" if number else ", ".join(numbers.figure(tuned.by, figure) for figure in reached),
                     diverged="" if number else f"{lane['diverged']} of {lane['trials']}" if lane["diverged"] else "–",
                     tolerance=_tolerance(lane["ranges"].get(setting)),
