@@ -28,9 +28,7 @@ declarations are used. The rules for errors and lint are in `rules/`.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -67,6 +65,7 @@ from nnspec.data.given import Given as FromPython
 from nnspec.data.source import DataSource, Facts
 from nnspec.diagnostics import Diagnostic, Note, Source, Span
 from nnspec.syntax import tree
+from nnspec.syntax.parser import no_collection
 
 __all__ = ["Checked", "check"]
 
@@ -88,24 +87,12 @@ class Checked:
 def check(source: Source, flags: Sequence[Source] = (), known: Known = NOTHING) -> Checked:
     """Check a spec. `flags` such as `train.epochs=3` override settings of the spec. Files that are `known` are not read
     from disk."""
-    with _no_collection():
+    with no_collection():
         checked = _Check(source, flags, known).run()
     if checked.program is None and any(d.severity == "error" for d in checked.diagnostics):
         instead = other_format(source, _first_word(source))
         return checked if instead is None else replace(checked, diagnostics=(instead,))
     return checked
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Disable garbage collection: there are no cycles here, and searching for them would take a third of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 class _Check:

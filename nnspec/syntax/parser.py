@@ -22,7 +22,7 @@ from nnspec.syntax.literals import MAX_DIGITS, bad_escape, hidden_character
 from nnspec.syntax.machine import Machine, Mark, Unexpected
 from nnspec.syntax.token import Token
 
-__all__ = ["Parsed", "parse"]
+__all__ = ["Parsed", "no_collection", "parse"]
 
 _BUILDER = Builder()
 _ITEM_BEGINS_AFTER = frozenset({"_NEWLINE", "SEMICOLON", "LBRACE", "RBRACE"})
@@ -48,7 +48,7 @@ class Parsed:
 
 def parse(source: Source) -> Parsed:
     """Read a whole file."""
-    with _no_collection():
+    with no_collection():
         reader = _Reader(source)
         result = reader.read()
     return Parsed(
@@ -63,8 +63,8 @@ def parse(source: Source) -> Parsed:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Turn off garbage collection: a tree has no cycles, and looking for them takes a quarter of the time."""
+def no_collection() -> Iterator[None]:
+    """Disable garbage collection: trees and programs have no cycles, and searching for them takes a third of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
