@@ -108,13 +108,13 @@ def test_what_has_not_changed_is_not_trained(folder: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("change", "said", "kept"),
     [
-        (lambda entry: entry.update(kernels="0" * 16), "other kernels", ""),
+        (lambda entry: entry.update(kernels="0" * 16), "different kernels", ""),
         (
             lambda entry: entry["lanes"]["SGD"].update(sha256="0" * 64, data="Digits"),
             "it was Digits and is now Blobs",
             "Adam",
         ),
-        (lambda entry: entry["lanes"]["SGD"].update(sha256="0" * 64), "other data in lane SGD", "Adam"),
+        (lambda entry: entry["lanes"]["SGD"].update(sha256="0" * 64), "different data in lane SGD", "Adam"),
         (lambda entry: entry.update(passed=False), "1 passed in", ""),
         (lambda entry: entry.update(expectations=""), "1 passed in", "SGD, Adam"),
     ],
@@ -241,7 +241,7 @@ def test_trained_again_the_bits_are_the_same(folder: Path) -> None:
     before = (folder / "base.json").read_bytes()
     out = run(folder, "--retrain", "--update", code=1)
     assert (
-        "SGD against the baseline\n        loss is not reproduced, although meaning, data and kernels are those" in out
+        "SGD against the baseline\n        loss is not reproduced, although its meaning, data and kernels match" in out
     )
     assert "seed 2 gave 1.5, now " in out
     assert "not recorded: a.nn: failed; --update-failed" in out
@@ -257,7 +257,7 @@ def test_worse_fails_and_an_update_accepts_it(folder: Path) -> None:
         r"Adam against the baseline\n +test_loss is worse than recorded: \S+ → \S+, \+0.5.*, 4 seeds", out
     )
     assert found
-    assert "        other kernels: those of the baseline are not described in it" in out.splitlines()
+    assert "        different kernels: those of the baseline are not described in it" in out.splitlines()
     assert "1 failed" in out.splitlines()[-1]
     assert "1 worse" in out.splitlines()[-1]
     cases = {case.get("name"): case for case in ET.parse(folder / "j.xml").getroot().iter("testcase")}

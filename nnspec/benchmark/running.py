@@ -27,6 +27,7 @@ from nnspec.runner.drawing import NoDrawing
 from nnspec.runner.options import RunOptions
 from nnspec.training.observer import Observer
 from nnspec.view.terminal.quiet import Warns
+from nnspec.view.wording.phrases import stand_in
 
 __all__ = ["Begins", "Ends", "bench", "bench_into", "run_bench"]
 
@@ -159,8 +160,8 @@ def run_bench(
         known = before.get(each.name)
         if known is not None and known.status == "done" and known.identity != identity_of(each.compiled):
             raise BenchError(
-                f"{out / each.name} was run with another spec or other settings than those given now, so the bench in "
-                f"{out} cannot be resumed; choose another folder with --out"
+                f"{out / each.name} was run with a different spec or different settings, so the bench in {out} cannot be "
+                "resumed; choose another folder with --out"
             )
     found = {
         each.name: before[each.name]
@@ -257,7 +258,7 @@ def _run(planned: Planned, folder: Path, access: Access, observer: Observer, opt
         problem,
         test=test_figure(problem.by) if measured else "",
         digests=digests_of(folder),
-        notes=tuple(f"{use.source} stands in for {use.asked_for}" for use in result.data if use.stands_in),
+        notes=tuple(stand_in(use) for use in result.data if use.stands_in),
         took=time.perf_counter() - started,
         entries=entries,
     )

@@ -164,7 +164,7 @@ class GridSearch(Search):
     spec_name = "grid"
     not_extended = "a larger grid has other points"
     expected_failures = MappingProxyType(
-        {"larger_budget": "finer levels are other ones", "studies": "the levels depend on the spaces alone"}
+        {"larger_budget": "a finer grid has different levels", "studies": "the levels depend on the spaces alone"}
     )
     also = ("GridSearch", "GridSearchCV", "GridSampler", "grid_search", "Grid", "BruteForceSampler")
 

@@ -174,7 +174,7 @@ class LogUniform(Space):
     )
     resembles = (
         ("lognormal", "qlognormal", "qloguniform"),
-        "its logarithm is uniform between two ends, which are not given as logarithms: `loguniform(1e-4, 1)`",
+        "its bounds are values, not logarithms: `loguniform(1e-4, 1)`",
     )
     examples = ({"low": 1e-5, "high": 0.1}, {"low": 0.1, "high": 0.11}, {"low": 1e-300, "high": 1e300})
     low: Annotated[Positive, Low]

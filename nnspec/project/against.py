@@ -26,7 +26,7 @@ _JITTER = 2.0
 """Seconds, or half of what is recorded, by which times vary: they must not show up in every diff."""
 _WRONG: dict[Outcome, str] = {
     "worse": "worse than recorded",
-    "not reproduced": "not reproduced, although meaning, data and kernels are those of the baseline",
+    "not reproduced": "not reproduced, although its meaning, data and kernels match the baseline",
 }
 _COUNTED = ("not reproduced", "worse", "better", "unclear", "equal", "reproduced")
 

@@ -184,12 +184,12 @@ def differences(then: SpecEntry, now: SpecEntry, kernels: Mapping[str, Mapping[s
         before, here = kernels.get(then.kernels, {}), kernels.get(now.kernels, {})
         names = [name for name in dict.fromkeys((*before, *here)) if before.get(name) != here.get(name)]
         found = [f"{name} {_short(before.get(name))}, now {_short(here.get(name))}" for name in names if before]
-        yield f"other kernels: {'; '.join(found) or 'those of the baseline are not described in it'}"
+        yield f"different kernels: {'; '.join(found) or 'those of the baseline are not described in it'}"
     for lane, entry in now.lanes.items():
         known = then.lanes.get(lane)
         if known is not None and known.sha256 != entry.sha256:
             named = f": it was {known.data} and is now {entry.data}" if known.data != entry.data else ""
-            yield f"other data in lane {lane}{named}"
+            yield f"different data in lane {lane}{named}"
     yield from (each.text for each in changes(then.meaning, now.meaning))
 
 

@@ -213,7 +213,7 @@ class Tuned(TableRepr):
             {*each.settings} != {*found.spaces[each.lane]} or {*each.places} != {*each.settings}
             for each in found.trials
         ):
-            raise ValueError("a trial has other settings than its lane has spaces")
+            raise ValueError("the settings of a trial do not match the search spaces of its lane")
         if any((each.lane, each.study) != (study.lane, study.number) for study in studies for each in study.trials):
             raise ValueError("a trial is of another lane or study")
         return found

@@ -64,7 +64,7 @@ def parse(source: Source) -> Parsed:
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Disable garbage collection: trees and programs have no cycles, and searching for them takes a third of the time."""
+    """Disable garbage collection: a tree or program has no cycles, and looking for them takes a third of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
