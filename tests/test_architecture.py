@@ -319,6 +319,7 @@ ROWS: list[tuple[str, set[str], str]] = [
             "_version",
             "errors",
             "files",
+            "interrupts",
             "native",
             "testing",
             "records.folder",

@@ -160,8 +160,8 @@ def run_bench(
         known = before.get(each.name)
         if known is not None and known.status == "done" and known.identity != identity_of(each.compiled):
             raise BenchError(
-                f"{out / each.name} was run with a different spec or different settings, so the bench in {out} cannot be "
-                "resumed; choose another folder with --out"
+                f"{out / each.name} was run with a different spec or different settings, so the bench in {out} cannot "
+                "be resumed; choose another folder with --out"
             )
     found = {
         each.name: before[each.name]
