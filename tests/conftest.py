@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,10 @@ from numpy.typing import NDArray
 
 from nnspec.data import digits as digits_module
 from nnspec.environment import one_blas_thread
+from nnspec.executors import processes
 from nnspec.native import library
-from nnspec.view.pictures.drawing import Here
+from nnspec.native.builder import Builder
+from nnspec.view.pictures import drawing
 
 if TYPE_CHECKING:
     from tiny_csv import Write
@@ -124,19 +127,54 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
+def _draws_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(drawing.Here, "finish", lambda drawing, result, path: False)
+    patch.setattr(drawing, "drawing_for", lambda compiled: nullcontext(drawing.Here()))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _undrawn() -> Iterator[None]:
+    """Runs in this process draw no picture, which takes longer than to train what tests train."""
+    with pytest.MonkeyPatch.context() as patch:
+        _draws_nothing(patch)
+        yield
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw their pictures, as they do outside of tests."""
+    monkeypatch.setattr(drawing.Here, "finish", _FINISH)
+    monkeypatch.setattr(drawing, "drawing_for", _DRAWING_FOR)
+
+
+_FINISH, _DRAWING_FOR = drawing.Here.finish, drawing.drawing_for
+
+
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs in this process draw no picture: that takes longer than to train what tests train."""
-    monkeypatch.setattr("nnspec.view.pictures.drawing.Here.finish", lambda drawing, result, path: False)
-    monkeypatch.setattr("nnspec.view.pictures.drawing.drawing_for", lambda compiled: nullcontext(Here()))
+    """Runs of a module whose other tests draw, draw no picture."""
+    _draws_nothing(monkeypatch)
 
 
-@pytest.fixture
-def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _forked_workers() -> Iterator[None]:
     """Processes that train are forked from a server that has imported NumPy and nnspec, instead of started anew."""
     from forked import server
 
-    monkeypatch.setattr("nnspec.executors.processes.get_context", lambda method: server())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "get_context", lambda method: server())
+        yield
+
+
+@pytest.fixture
+def forked_workers() -> None:
+    """What all tests have."""
+
+
+@pytest.fixture
+def spawned_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that train are started as they are outside of tests: anew, with the present environment."""
+    monkeypatch.setattr(processes, "get_context", get_context)
 
 
 _COMPILED: dict[str, int] = {}
@@ -148,7 +186,16 @@ def _no_kernels() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(library, "_loaded", _COMPILED)
         patch.setattr(library, "folder", lambda: Path(os.devnull))
+        patch.setattr(Builder, "_start", lambda builder, names: None)
+        patch.setattr(Builder, "_make", _not_asked_for)
         yield
+
+
+def _not_asked_for(builder: Builder, names: list[str]) -> None:
+    pytest.fail("this test compiles kernels anew: it must request the fixture `kernels`, which keeps them")
+
+
+_START, _MAKE = Builder._start, Builder._make
 
 
 def pytest_runtest_teardown() -> None:
@@ -164,4 +211,6 @@ def kernels(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Pat
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     monkeypatch.setattr(library, "_loaded", {})
     monkeypatch.setattr(library, "folder", lambda: folder)
+    monkeypatch.setattr(Builder, "_start", _START)
+    monkeypatch.setattr(Builder, "_make", _MAKE)
     return folder

@@ -32,6 +32,8 @@ from nnspec.view.pictures.curves import Picture, draw_run, panels
 from nnspec.view.pictures.drawing import Apart, Here
 from nnspec.view.pictures.figure import Blank, draw_figure, save
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 LANES = "SGD(lr=0.1); Adam(lr=0.01)"
 needs_signals = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
 needs_cores = pytest.mark.skipif(cores() < 2, reason="on one core, the run draws itself")

@@ -228,6 +228,7 @@ def test_a_system_that_cannot_start_processes_is_reported(monkeypatch: pytest.Mo
         run(spec(race="SGD; Adam { train.batch = 7; optimizer = Adam }"), ways=TWO)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_failed_trainings_are_repeated_when_the_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     race = "SGD(lr=0.1); Adam(lr=0.01); slow { optimizer = SGD(lr=0.05); train.epochs = 400 }"

@@ -85,7 +85,7 @@ def test_a_training_is_that_of_pytorch(tmp_path: Path) -> None:
         np.testing.assert_allclose(array, ORACLE["end"][name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-def test_figures_are_named_after_outputs_and_hold_in_every_way(folder: Path) -> None:
+def test_figures_are_named_after_outputs_and_hold_in_every_way(folder: Path, kernels: Path) -> None:
     ways: list[dict[str, Any]] = [{}, {"jobs": 2}, {"compiled": "never"}]
     ways += [{"compiled": "always"}] if library.available() else []
     text = SPEC + "race { a { } b { optimizer.lr = 0.1 } c { loss.size = MSE } }\n"

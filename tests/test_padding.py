@@ -177,7 +177,7 @@ def test_all_ways_of_training_have_the_same_bits_and_right_gradients(tmp_path: P
         assert verdict.held
 
 
-def test_compiled_steps_have_the_same_bits(tmp_path: Path) -> None:
+def test_compiled_steps_have_the_same_bits(tmp_path: Path, kernels: Path) -> None:
     pytest.importorskip("numba", reason="compiled steps need Numba")
     text = text_of(MODELS["attention"], saved(tmp_path))
     numpy, replayed = run(text)["run"], run(text, ways=RunOptions(jobs=1, compiled="always"))["run"]

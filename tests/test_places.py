@@ -88,6 +88,7 @@ def everything(folder: str) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
 
 
+@pytest.mark.usefixtures("drawn")
 def test_whichever_file_finds_no_room_all_others_are_there(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk(monkeypatch)
     assert train("whole").place.unwritten == ""
@@ -200,6 +201,7 @@ def test_a_file_that_is_not_a_report_is_not_overwritten(
 
 
 @pytest.mark.parametrize("name", ["history.json", "summary.json", "trace.json", "curves.png", "SGD/weights.npz"])
+@pytest.mark.usefixtures("drawn")
 def test_links_in_the_folder_of_a_run_are_not_followed(here: Path, name: str) -> None:
     train("o")
     outside = here / "outside"
@@ -231,6 +233,7 @@ RUN = "nnspec.runner.run."
         ("nnspec.view.terminal.race.print_result", {"summary.json", "SGD/weights.npz", "curves.png"}),
     ],
 )
+@pytest.mark.usefixtures("drawn")
 def test_ctrl_c_keeps_what_was_trained_at_every_stage(
     here: Path, where: str, kept: set[str] | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

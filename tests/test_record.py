@@ -221,6 +221,7 @@ def test_a_disk_that_fills_up_in_training_is_an_output_error(tmp_path: Path, mon
 # Records
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_run_leaves_history_summary_weights_and_a_picture(tmp_path: Path) -> None:
     (tmp_path / "a.nn").write_text(RACE)
     result = nnspec.run(tmp_path / "a.nn", out=tmp_path / "out", offline=True)

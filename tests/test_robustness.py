@@ -41,6 +41,7 @@ def nnspec_process(*arguments: str, cwd: Path, **environment: str) -> subprocess
 
 
 @pytest.mark.parametrize("backend", ["module://nowhere.at_all", "nope"])
+@pytest.mark.usefixtures("drawn")
 def test_a_backend_that_is_not_installed_does_not_matter(backend: str, tmp_path: Path) -> None:
     process = nnspec_process("run", "a.nn", "-q", "--out", "out", cwd=tmp_path, MPLBACKEND=backend)
     _, err = process.communicate()
@@ -103,6 +104,7 @@ def test_figures_of_one_lane_are_not_shown_as_those_of_all(tmp_path: Path) -> No
     assert result.summary["common_loss"] is None
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_files_that_are_named_are_there(tmp_path: Path) -> None:
     (tmp_path / "a.nn").write_text(SPEC, encoding="utf-8")
     good = nnspec.run(tmp_path / "a.nn", out=tmp_path / "good")
@@ -165,6 +167,7 @@ def test_an_unused_data_folder_is_rejected(tmp_path: Path) -> None:
         nnspec.run(tmp_path / "a.nn", data_dir=tmp_path)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_ctrl_c_while_the_picture_is_drawn_keeps_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def pressed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

@@ -97,7 +97,9 @@ def same(one: RunResult, other: RunResult) -> None:
 
 
 @pytest.mark.parametrize("loss", ["CrossEntropy", "MSE"])
-def test_compiled_steps_leave_the_weighted_loss_to_python_and_have_the_same_bits(loss: str, tmp_path: Path) -> None:
+def test_compiled_steps_leave_the_weighted_loss_to_python_and_have_the_same_bits(
+    loss: str, tmp_path: Path, kernels: Path
+) -> None:
     pytest.importorskip("numba", reason="compiled steps need Numba")
     text = words(loss, saved(tmp_path, LOSSES[loss][1]), batch=16, more="validation = 0.25")
     numpy, replayed = run(text), run(text, ways=RunOptions(jobs=1, compiled="always"))

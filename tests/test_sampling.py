@@ -93,7 +93,7 @@ def test_the_loss_is_that_of_the_outputs_plus_the_divergence(tmp_path: Path) -> 
 RACE = VAE + "race { a { } b { optimizer.lr = 0.001 } c { model.z.kl = 1 } }\n"
 
 
-def test_lanes_have_the_same_bits_alone_stacked_in_processes_and_compiled(tmp_path: Path) -> None:
+def test_lanes_have_the_same_bits_alone_stacked_in_processes_and_compiled(kernels: Path) -> None:
     ways: list[dict[str, Any]] = [{}, {"stack": False}, {"jobs": 2}, {"compiled": "never"}]
     ways += [{"compiled": "always"}] if library.available() else []
     found = [nnspec.Spec.parse(RACE).run(**how) for how in ways]
@@ -103,6 +103,7 @@ def test_lanes_have_the_same_bits_alone_stacked_in_processes_and_compiled(tmp_pa
 
 
 @needs_numba
+@pytest.mark.usefixtures("kernels")
 def test_a_compiled_step_has_no_python_left() -> None:
     result = nnspec.Spec.parse(VAE).run(compiled="always")
     (lane,) = result.lanes.values()
@@ -112,6 +113,7 @@ def test_a_compiled_step_has_no_python_left() -> None:
 
 
 @needs_numba
+@pytest.mark.usefixtures("kernels")
 def test_a_loss_that_cannot_be_recorded_keeps_its_layers_in_python_too() -> None:
     text = spec(
         "Linear(8); Sample(kl=0.1); Linear(10)",

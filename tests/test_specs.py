@@ -137,6 +137,7 @@ def test_the_gradients_of_a_spec_that_ships_hold(path: Path) -> None:
         assert proof.holds, (proof.lanes, proof.report.error)
 
 
+@pytest.mark.usefixtures("drawn")
 @each_spec
 def test_a_spec_that_ships_runs_without_a_network(path: Path, tmp_path: Path) -> None:
     program = compiled(path)

@@ -26,6 +26,7 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_run_says_nothing_on_stderr_and_makes_no_warnings(here: Path) -> None:
     done = nnspec("run", "a.nn", cwd=here)
     assert (done.returncode, done.stderr) == (0, "")
@@ -156,6 +157,7 @@ def test_a_run_under_nohup_outlives_its_terminal(here: Path) -> None:
 
 
 @posix
+@pytest.mark.usefixtures("drawn")
 def test_ctrl_c_keeps_what_was_trained_on_disk(here: Path) -> None:
     words = ("run", "a.nn", "--set", "train.epochs=1000000", "--no-stack", "--jobs", "1")
     with start(*words, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as process:

@@ -173,7 +173,7 @@ def test_all_ways_of_training_have_the_same_bits(tmp_path: Path, loss: str) -> N
             assert [each.trace for each in lane.repeats] == [each.trace for each in other[name].repeats]
 
 
-def test_compiled_steps_leave_places_to_python_and_have_the_same_bits(tmp_path: Path) -> None:
+def test_compiled_steps_leave_places_to_python_and_have_the_same_bits(tmp_path: Path, kernels: Path) -> None:
     pytest.importorskip("numba", reason="compiled steps need Numba")
     np.savez(tmp_path / "t.npz", x=X, y=Y)
     numpy = run(tagging(tmp_path))["run"]
