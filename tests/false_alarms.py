@@ -229,25 +229,46 @@ def _factor(random: Random, repeats: int, trials: int, others: int, noise: float
 # Benches
 
 
+RIVALS = {"": (0.2, 0.4), ", a clear winner": (1.5, 1.5, 1.5, 1.5), ", a weak contestant": (-1.0, -1.0, -1.0, -1.0)}
+"""By how much the logarithmic costs of other contestants are higher than those of the first one."""
+
+
 def profiles(repeats: int) -> Table:
-    """How often a band of 95 % holds the profile at τ = 2, and the score, that infinitely many problems would give."""
+    """How often a band of 95 % holds the profile at τ = 2, and the score, that infinitely many problems would give; and
+    how often the percentile bootstrap over the problems would."""
     random, rows = np.random.default_rng(7), []
-    true = performance_profiles(_costs(random, 10_000))[0]
-    for problems in (5, 10, 20, 40):
-        found = [profile_bands(_costs(random, problems), (2.0,), count=RESAMPLES)[0] for _ in range(repeats)]
-        numbers = (
-            share(band.low[0] <= true.share(2) <= band.high[0] for band in found),
-            share(band.score[0] <= true.score() <= band.score[1] for band in found),
-        )
-        rows.append((f"{problems} problems", numbers))
-    return Table(("ρ(2)", "score"), tuple(rows), repeats)
+    for what, rivals in RIVALS.items():
+        true = performance_profiles(_costs(random, rivals, 10_000))[0]
+        for problems in (5, 10, 20):
+            hits = []
+            for _ in range(repeats):
+                costs = _costs(random, rivals, problems)
+                band = profile_bands(costs, (2.0,), count=2)[0]
+                ratios = np.array(performance_profiles(costs)[0].ratios)
+                hits.append(
+                    (
+                        band.low[0] <= true.share(2) <= band.high[0],
+                        band.score[0] <= true.score() <= band.score[1],
+                        _in_bootstrap(random, (ratios <= 2).astype(float), true.share(2)),
+                        _in_bootstrap(random, np.maximum(0, 4 - ratios) / 3, true.score()),
+                    )
+                )
+            rows.append((f"{problems} problems{what}", tuple(share(each) for each in zip(*hits, strict=True))))
+    return Table(("ρ(2)", "score", "ρ(2), bootstrap", "score, bootstrap"), tuple(rows), repeats)
 
 
-def _costs(random: Random, problems: int) -> dict[str, list[list[float]]]:
-    """Three contestants whose costs vary by a factor of about two from problem to problem; one in ten fails."""
-    costs = np.exp(0.7 * random.normal(size=(3, problems)) + [[0.0], [0.2], [0.4]])
-    costs[random.random((3, problems)) < 0.1] = math.inf
-    return {name: costs[lane, :, None].tolist() for lane, name in enumerate("abc")}
+def _in_bootstrap(random: Random, values: np.ndarray, true: float) -> bool:
+    means = values[random.integers(0, len(values), (RESAMPLES, len(values) - 1))].mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return bool(low <= true <= high)
+
+
+def _costs(random: Random, rivals: Sequence[float], problems: int) -> dict[str, list[list[float]]]:
+    """Contestants whose costs vary by a factor of about two from problem to problem; one in ten fails."""
+    shape = (1 + len(rivals), problems)
+    costs = np.exp(0.7 * random.normal(size=shape) + np.array([0.0, *rivals])[:, None])
+    costs[random.random(shape) < 0.1] = math.inf
+    return {str(lane): row[:, None].tolist() for lane, row in enumerate(costs)}
 
 
 TABLES: dict[str, tuple[Callable[[int], Table], int]] = {
@@ -257,7 +278,7 @@ TABLES: dict[str, tuple[Callable[[int], Table], int]] = {
     "changes": (changes, 4000),
     "bands": (bands, 2000),
     "factors": (factors, 1000),
-    "profiles": (profiles, 1000),
+    "profiles": (profiles, 250),
 }
 """Name of a table -> what simulates it, and how many repeats its page shows."""
 

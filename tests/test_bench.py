@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -80,7 +81,7 @@ def test_each_problem_is_a_tuned_run(specs: Path, done: BenchResult) -> None:
     for run, curve in zip(entry.runs, history, strict=True):
         first = next((n for n, loss in enumerate(curve["val_loss"], 1) if loss <= 0.9), None)
         assert first is not None
-        assert run.steps_to == run.evaluations_to == 4 * first
+        assert run.steps_to == run.gradient_evaluations_to == 4 * first
         assert run.seconds_to == pytest.approx(sum(curve["seconds"][:first]))
         assert (run.steps, run.seconds) == (12, pytest.approx(sum(curve["seconds"])))
     assert done["hard_1_"].test == ""
@@ -157,6 +158,39 @@ def test_an_interrupted_bench_is_resumed(specs: Path, done: BenchResult, tmp_pat
                 (r.seed, r.figure, r.steps_to) for r in known.runs
             ]
             assert own.chosen == known.chosen
+
+
+def test_a_bench_is_extended_and_reduced(specs: Path, done: BenchResult, tmp_path: Path) -> None:
+    """Other problems are added; those that are not given again stay, unless they have no results."""
+    easy, hard, out = specs / "problems/easy.nn", specs / "problems/hard_1%.nn", tmp_path / "out"
+    resume = partial(command, "bench", cwd=specs)
+    rest = (specs / "contestants.nn", "--out", out, "--resume", "--offline", "-j1")
+    assert resume(easy, *rest).returncode == 0
+    extended = resume(hard, *rest)
+    assert "easy is not given again; its results stay in the bench" in extended.stdout
+    found = open_bench(out)
+    assert [each.name for each in found.problems] == ["easy", "hard_1_"]
+    assert found.profiles("steps") == done.profiles("steps")
+
+    other = resume(hard, *rest, "--set", "train.repeats=2")
+    assert other.returncode == 2
+    assert "has results of easy with other contestants or settings than those given now" in other.stderr
+    shutil.rmtree(out / "easy")
+    reduced = resume(hard, *rest)
+    assert "! easy is not given again and has no results; it is no longer in the bench" in reduced.stdout
+    assert "already done" in reduced.stdout
+    assert [each.name for each in open_bench(out).problems] == ["hard_1_"]
+
+
+def test_the_page_links_to_the_reports_of_its_runs(specs: Path, done: BenchResult, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(specs / "out", out)
+    nnspec.runs.report([out / "easy"])
+    write_views(open_bench(out), out)
+    page = (out / "report.html").read_text()
+    assert 'href="easy/report.html"' in page
+    assert f"nnspec report {out}/hard_1_" in page
+    assert "nnspec report out/easy" not in page
 
 
 def test_a_problem_that_fails_is_recorded_and_the_others_continue(specs: Path, tmp_path: Path) -> None:
@@ -294,6 +328,34 @@ def test_another_bench_is_not_resumed(specs: Path, done: BenchResult, tmp_path: 
         assert result.returncode == 2
         assert "choose another folder with --out" in result.stderr
         assert Path("out/bench.json").read_text() == before
+
+
+def test_a_bench_of_the_first_format_is_read_and_verified(specs: Path, done: BenchResult, tmp_path: Path) -> None:
+    """With the names that gradient evaluations had, in the records of its runs too, and other bands."""
+    out = tmp_path / "out"
+    shutil.copytree(specs / "out", out)
+    text = (out / "bench.json").read_text()
+    record = json.loads(text.replace('"gradient_evaluations', '"evaluations')) | {"format": 1}
+    for each in (each for profiles in record["follows"]["profiles"].values() for each in profiles):
+        each |= {"score_low": 0.0, "low": [0.0] * len(each["tau"])}
+    for name in ("easy/summary.json", "easy/trials/summary.json"):
+        summary = (out / name).read_text()
+        assert "gradient_evaluations" in summary
+        tuned = json.loads(summary)
+        for study in tuned["tuned"]["studies"]:
+            for trial in study["trials"]:
+                trial["evaluations"] = trial.pop("gradient_evaluations")
+        for times in tuned["tuned"]["summary"].get("times", {}).values():
+            times["gradients"] = times.pop("gradient_evaluations")
+        (out / name).write_text(json.dumps(tuned))
+    for each in record["problems"][0]["digests"]:
+        each["value"] = hashlib.sha256((out / "easy" / each["name"]).read_bytes()).hexdigest()
+    (out / "bench.json").write_text(json.dumps(record))
+    found = open_bench(out)
+    assert found["easy"].entries == done["easy"].entries
+    assert found.bands() == done.bands()
+    verified = verify_bench(out, Silent(), offline=True, jobs=1)
+    assert verified.same, verified
 
 
 def test_verify_repeats_every_run_and_every_result(specs: Path, done: BenchResult, tmp_path: Path) -> None:
@@ -434,7 +496,7 @@ def test_json_is_the_record(specs: Path, done: BenchResult, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 2},
+        {"format": 3},
         {"names": ["SGD"]},
         {"problems": 3},
         {"follows": []},

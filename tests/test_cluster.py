@@ -19,7 +19,7 @@ from farm import Farm
 from outcomes import outcome
 from tiny_spec import OFFLINE, command, environment, spec
 
-from nnspec import run
+from nnspec import bench, run
 from nnspec.api import compile_spec
 from nnspec.executors import dask_cluster as cluster
 from nnspec.executors.dask_cluster import ClusterError
@@ -78,6 +78,42 @@ def test_a_cluster_gives_the_bits_that_this_machine_gives(path: Path, farm: Farm
     run(path, loaded, out="loaded here")
     run(path, loaded, out="loaded there", cluster=farm.address)
     assert outcome(Path("loaded there")) == outcome(Path("loaded here"))
+
+
+def test_a_bench_on_a_cluster_has_the_results_that_it_has_here(path: Path, farm: Farm) -> None:
+    """Of its trials, its races and its profiles, one contestant of which has no setting to race with."""
+    for name, classes in (("narrow", 3), ("wide", 5)):
+        model = f"Linear({2 * classes}); Tanh; Linear({classes})"
+        data, train = (
+            f"Blobs(classes={classes}, train=60, test=20)",
+            "epochs = 2; batch = 15; validation = 0.2; repeats = 2",
+        )
+        text = spec(model, data=data, train=train, more="tune { by = val_loss; target = 1 }")
+        Path(f"{name}.nn").write_text(text.replace("optimizer = SGD(lr=0.1)\n", ""))
+    spaces = "optimizer.lr = loguniform(1e-3, 0.1); Lion.optimizer.lr = [1e300, 1e301]"
+    Path("contestants.nn").write_text(f"race {{ SGD; Adam; Lion }}\ntune {{ budget = 2; {spaces} }}\n")
+    farm.hire(2)
+    problems = ["narrow.nn", "wide.nn"]
+    here = bench(problems, "contestants.nn", "here", jobs=1)
+    there = bench(problems, "contestants.nn", "there", cluster=farm.address)
+    assert [each.status for each in there.problems] == ["done", "done"]
+    assert there.profiles("steps") == here.profiles("steps")
+    for name in ("narrow", "wide"):
+        for run_folder in (name, f"{name}/trials"):
+            assert outcome(Path("there", run_folder)) == outcome(Path("here", run_folder))
+            ways = json.loads(Path("there", run_folder, "summary.json").read_text())["ways"]
+            assert (ways["on"], ways["same_kernels"]) == (farm.address, True)
+            assert set(ways["trained_by"].values()) <= set(ways["workers"])
+        for ours, theirs in zip(there[name].entries, here[name].entries, strict=True):
+            assert (ours.contestant, ours.chosen, ours.untrained) == (
+                theirs.contestant,
+                theirs.chosen,
+                theirs.untrained,
+            )
+            assert [(one.figure, one.test, one.steps_to) for one in ours.runs] == [
+                (one.figure, one.test, one.steps_to) for one in theirs.runs
+            ]
+    assert there["wide"]["Lion"].untrained
 
 
 def test_a_worker_that_is_killed_is_survived(path: Path, farm: Farm) -> None:

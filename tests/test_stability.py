@@ -9,6 +9,7 @@ from statistics import fmean, median
 import numpy as np
 import pytest
 
+from nnspec.statistics.bounded import bounded_means
 from nnspec.statistics.profiles import Profile, profile_bands, profiles
 from nnspec.statistics.resampling import RESAMPLES, resamples
 from nnspec.statistics.stability import Stability, over_seeds, over_trials
@@ -184,23 +185,47 @@ def test_costs_are_medians_over_repeats() -> None:
     assert [each.ratios for each in profiles({"a": [[math.nan]], "b": [[5.0]]})] == [(inf,), (1.0,)]
 
 
-def test_bands_are_quantiles_of_all_resamples() -> None:
+def test_the_highest_score_is_counted_over_all_resamples() -> None:
     """Four problems with one cost each: all 4³ resamples, one by one."""
     costs = {name: each[:4] for name, each in STEPS.items()}
     ratios = [RATIOS[name][:4] for name in STEPS]
     drawn = [*product(range(4), repeat=3)]
-    taus = (1.0, 2.0, 5.0)
-    bands = profile_bands(costs, taus, band=0.5)
+    bands = profile_bands(costs, (1.0, 2.0), band=0.5)
     scores = [[fmean(max(0.0, 4 - row[p]) / 3 for p in rows) for row in ratios] for rows in drawn]
-    for number, band in enumerate(bands):
-        for at, tau in enumerate(taus):
-            shares = [fmean(ratios[number][p] <= tau for p in rows) for rows in drawn]
-            ends = np.quantile(shares, [0.25, 0.75])
-            assert (band.low[at], band.high[at]) == pytest.approx(tuple(ends), abs=1e-12)
-        assert band.score == pytest.approx(np.quantile([row[number] for row in scores], [0.25, 0.75]), abs=1e-12)
     shares = firsts([tuple(-round(score, 12) for score in row) for row in scores])
     assert [band.best for band in bands] == pytest.approx(shares, abs=4 * 0.5 / math.sqrt(RESAMPLES))
-    assert bands == profile_bands(costs, taus, band=0.5)
+    assert bands == profile_bands(costs, (1.0, 2.0), band=0.5)
+
+
+def tail(n: int, k: int, p: float) -> float:
+    """The probability of at least k successes of n."""
+    return sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k, n + 1))
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_the_band_of_a_profile_is_the_interval_of_clopper_and_pearson(level: float) -> None:
+    """Its ends are where so many successes, or so few, have a probability of (1 - level) / 2."""
+    taus = (1.0, 2.0, 5.0)
+    for profile, band in zip(profiles(STEPS), profile_bands(STEPS, taus, band=level), strict=True):
+        n = len(profile.ratios)
+        for tau, low, high in zip(taus, band.low, band.high, strict=True):
+            k = round(n * profile.share(tau))
+            assert low <= profile.share(tau) <= high
+            assert low == 0 if k == 0 else tail(n, k, low) == pytest.approx((1 - level) / 2, abs=0.006)
+            assert high == 1 if k == n else 1 - tail(n, k + 1, high) == pytest.approx((1 - level) / 2, abs=0.006)
+        assert band.score[0] <= profile.score() <= band.score[1]
+
+
+def test_the_interval_of_a_mean_by_hand() -> None:
+    """Of one value x, the upper end is the quantile of 1 - u(1 - x), the lower one of ux, for u uniform in [0, 1].
+    Values that are larger everywhere have a higher interval, and equal ones still have one of some width."""
+    x = np.array([[0.0], [0.25], [1.0]])
+    low, high = bounded_means(x, level=0.9)
+    assert low == pytest.approx(0.05 * x[:, 0], abs=0.003)
+    assert high == pytest.approx(1 - 0.05 * (1 - x[:, 0]), abs=0.003)
+    low, high = bounded_means(np.array([[0.1, 0.4, 0.4], [0.2, 0.5, 0.4], [0.4, 0.4, 0.4]]))
+    assert low[0] < low[1] < 0.4 < high[0] < high[1]
+    assert low[2] < 0.4 - 0.1 < 0.4 + 0.1 < high[2]
 
 
 def test_repeats_of_a_problem_are_drawn_again() -> None:

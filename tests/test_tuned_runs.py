@@ -209,7 +209,7 @@ def test_the_steps_to_a_target_are_counted() -> None:
     found = run(TUNE.replace("budget = 4", "budget = 4; target = 2.25")).tuned
     assert found is not None
     for trial in found.trials:
-        assert trial.steps == trial.evaluations == 6
+        assert trial.steps == trial.gradient_evaluations == 6
         assert trial.to_target in ((3, 6) if trial.figure <= 2.25 else (None, 3))
     assert {trial.to_target is None for trial in found.trials} == {True, False}
 

@@ -15,7 +15,7 @@ from nnspec.compiler.proofs import Compiled
 from nnspec.diagnostics import Diagnostic, Source, render_all
 from nnspec.errors import NnspecError
 from nnspec.records.lane_folders import folder_names
-from nnspec.results.bench import BenchResult
+from nnspec.results.bench import BenchResult, Problem
 
 __all__ = ["BenchError", "Fit", "Plan", "Planned", "fit", "plan_bench"]
 
@@ -201,6 +201,10 @@ class Fit:
     """The estimated time of all of it."""
     expected: Mapping[str, float]
     """Problem -> the estimated time."""
+    kept: tuple[Problem, ...] = ()
+    """The problems of the bench to resume that are not given again, with their results: these stay in it."""
+    dropped: tuple[str, ...] = ()
+    """Those that are not given again and were not finished: these are no longer part of it."""
 
     @property
     def lines(self) -> list[str]:
@@ -214,6 +218,10 @@ class Fit:
         if plan.trials < plan.asked:
             lines.append(f"! {plan.trials} trials instead of {plan.asked}, to fit into the time budget")
         lines += [f"! {each.name} is omitted: it does not fit into the time budget" for each in plan.omitted]
+        lines += [f"{each.name} is not given again; its results stay in the bench" for each in self.kept]
+        lines += [
+            f"! {name} is not given again and has no results; it is no longer in the bench" for name in self.dropped
+        ]
         return lines
 
 

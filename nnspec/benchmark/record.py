@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nnspec.benchmark.plan import BenchError
 from nnspec.files import atomic, utf8
-from nnspec.records.folder import OutputError
-from nnspec.records.reading import from_record, read_json, usable
+from nnspec.records.folder import REPORT, OutputError
+from nnspec.records.reading import from_record, read_json, rename, usable
 from nnspec.results.bench import BenchResult
 from nnspec.text import to_json
 
 __all__ = ["RECORD", "is_bench", "open_bench", "read_bench", "write_bench", "write_views"]
 
 RECORD = "bench.json"
-_FORMAT = 1
+_FORMAT = 2
+"""The version of `bench.json`. In the first one, gradient evaluations had other names, and bands were bootstrap
+intervals, which are computed anew when it is read."""
+_BANDS = ("low", "high", "score_low", "score_high")
 _MOST = 256 * 1024**2
 
 
@@ -41,8 +47,9 @@ def write_views(result: BenchResult, folder: Path) -> list[Path]:
     from nnspec.view.publication.tables import profile_csv, results_csv
     from nnspec.view.report.bench import bench_page
 
-    views = {
-        "report.html": bench_page,
+    reports = [each.name for each in result.problems if (folder / each.name / REPORT).is_file()]
+    views: dict[str, Callable[[BenchResult], str]] = {
+        REPORT: partial(bench_page, reports=reports),
         "results.csv": results_csv,
         "profile.csv": profile_csv,
         "table.tex": table_latex,
@@ -67,15 +74,35 @@ def read_bench(folder: str | os.PathLike[str]) -> tuple[BenchResult, dict[str, A
     path = Path(folder) / RECORD
     with usable(path):
         record = read_json(path, _MOST)
-        if record.get("format") != _FORMAT:
-            raise BenchError(f"{path} has format {record.get('format')!r}, which this version of nnspec does not know")
-        del record["format"]
+        version = record.pop("format", None)
+        if version not in (1, _FORMAT):
+            raise BenchError(f"{path} has format {version!r}, which this version of nnspec does not know")
         follows = record.pop("follows")
         if not isinstance(follows, dict):
             raise TypeError("`follows` is not an object")
+        if version == 1:
+            _rename_fields(record, follows)
         result = from_record(BenchResult, {**record, "folder": str(folder)})
         _check(result)
+        if version == 1:
+            _replace_bands(result, follows)
         return result, follows
+
+
+def _rename_fields(record: dict[str, Any], follows: dict[str, Any]) -> None:
+    for problem in record["problems"]:
+        for entry in problem["entries"]:
+            for run in entry["runs"]:
+                rename(run, "evaluations", "gradient_evaluations")
+                rename(run, "evaluations_to", "gradient_evaluations_to")
+    rename(follows["profiles"], "evaluations", "gradient_evaluations")
+
+
+def _replace_bands(result: BenchResult, follows: dict[str, Any]) -> None:
+    computed = json.loads(to_json(result.record()))["follows"]["profiles"]
+    for measure, profiles in follows["profiles"].items():
+        for old, new in zip(profiles, computed[measure], strict=True):
+            old.update({name: new[name] for name in _BANDS})
 
 
 def _check(result: BenchResult) -> None:

@@ -105,6 +105,8 @@ def bench_into(
     """
     before = _earlier(out, plan) if options.resume else None
     fitted = fit(plan, math.inf if budget is None else budget, before)
+    if before is not None:
+        fitted = _with_others(fitted, before, out)
     _prepare_folder(out, resume=options.resume)
     planned(fitted)
     result = run_bench(fitted, out, access, observer, options, begins=begins, ends=ends)
@@ -136,6 +138,23 @@ def _earlier(out: Path, plan: Plan) -> BenchResult | None:
             "choose another folder with --out"
         )
     return before
+
+
+def _with_others(fitted: Fit, before: BenchResult, out: Path) -> Fit:
+    """Return a plan with the problems of the bench to resume that are not given again. Raises BenchError if their
+    results cannot be compared with those of the given ones."""
+    plan = fitted.plan
+    given = {each.name for each in (*plan.problems, *plan.omitted)}
+    others = [each for each in before.problems if each.name not in given]
+    kept = tuple(each for each in others if _is_done(each, out / each.name))
+    if kept and (before.sha256, before.set, before.trials) != (plan.sha256, plan.set, plan.trials):
+        names = ", ".join(each.name for each in kept)
+        raise BenchError(
+            f"the bench in {out} has results of {names} with other contestants or settings than those given now; "
+            f"choose another folder with --out, or delete {out / kept[0].name}{' and so on' if len(kept) > 1 else ''}"
+        )
+    dropped = tuple(each.name for each in others if each not in kept)
+    return replace(fitted, kept=kept, dropped=dropped)
 
 
 def run_bench(
@@ -181,7 +200,7 @@ def run_bench(
             set=plan.set,
             trials=plan.trials,
             asked=plan.asked,
-            problems=(*order, *omitted),
+            problems=(*fitted.kept, *order, *omitted),
             environment=tuple(Setting(name, in_words(value)) for name, value in environment().items()),
             folder=str(out),
         )

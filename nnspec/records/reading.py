@@ -29,6 +29,7 @@ __all__ = [
     "RunError",
     "from_record",
     "read_json",
+    "rename",
     "stored_arrays",
     "usable",
 ]
@@ -107,6 +108,12 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text} is not a finite number")
     return value
+
+
+def rename(record: dict[str, Any], old: str, new: str) -> None:
+    """Give a field the name that it has now, in place, if it has its `old` name. Raises TypeError for no object."""
+    if old in record:
+        record[new] = record.pop(old)
 
 
 # Records of dataclasses

@@ -29,6 +29,7 @@ from nnspec.records.reading import (
     RunError,
     from_record,
     read_json,
+    rename,
     stored_arrays,
     usable,
 )
@@ -97,7 +98,8 @@ class SavedRun:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The contents of `summary.json`."""
-        return self._record("summary.json")
+        with usable(self.path / "summary.json"):
+            return _with_new_names(self._record("summary.json"))
 
     @cached_property
     def history(self) -> dict[str, dict[str, Any]]:
@@ -229,6 +231,18 @@ class SavedRun:
             raise RunError(f"{self.path} has no {name}: its run has not finished; continue it with `{command}`")
         with usable(path):
             return read_json(path, MOST_RECORD)
+
+
+def _with_new_names(summary: dict[str, Any]) -> dict[str, Any]:
+    """Rename in place what older versions called `evaluations` and `gradients` in the record of a search. Raises
+    TypeError, LookupError or AttributeError for a damaged record."""
+    tuned = summary.get("tuned") or {"studies": (), "summary": {}}
+    for study in tuned["studies"]:
+        for trial in study["trials"]:
+            rename(trial, "evaluations", "gradient_evaluations")
+    for costs in tuned["summary"].get("times", {}).values():
+        rename(costs, "gradients", "gradient_evaluations")
+    return summary
 
 
 def resume_command(

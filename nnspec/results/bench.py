@@ -17,9 +17,10 @@ from nnspec.text import finite
 
 __all__ = ["MEASURES", "BenchResult", "BenchRun", "Entry", "Measure", "Problem", "Setting"]
 
-Measure = Literal["steps", "evaluations", "seconds"]
-MEASURES: tuple[Measure, ...] = ("steps", "evaluations", "seconds")
-"""What the time to a target is measured in: steps of the optimizer, gradients of a batch, seconds of training."""
+Measure = Literal["steps", "gradient_evaluations", "seconds"]
+MEASURES: tuple[Measure, ...] = ("steps", "gradient_evaluations", "seconds")
+"""What the time to a target is measured in: steps of the optimizer, evaluations of the gradient on a batch, seconds of
+training."""
 _SHORTEST = 1e-9  # seconds; costs of a profile must be positive
 
 
@@ -44,11 +45,11 @@ class BenchRun:
     test: float | None
     """The same figure of the test data."""
     steps: float
-    evaluations: float
+    gradient_evaluations: float
     seconds: float
     """What the whole training took."""
     steps_to: float | None
-    evaluations_to: float | None
+    gradient_evaluations_to: float | None
     seconds_to: float | None
     """What it took until the target was first reached; None if it never was."""
 

@@ -18,7 +18,7 @@ class Costs(NamedTuple):
     steps: list[float]
     """Steps of the optimizer."""
     evaluations: list[float]
-    """Gradients that were computed, each on one batch."""
+    """Evaluations of the gradient, each on one batch."""
     seconds: list[float]
     """Time of training, without evaluation."""
 

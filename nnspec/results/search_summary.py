@@ -141,7 +141,7 @@ def _between(race: Sequence[Experiment], lanes: Mapping[str, LaneResult]) -> lis
 
 
 def _times(tuned: Tuned, target: float, race: Sequence[Experiment], lanes: Mapping[str, LaneResult]) -> dict[str, Any]:
-    """How long each training of the race takes to the target: in steps, gradients and seconds."""
+    """How long each training of the race takes to the target: in steps, gradient evaluations and seconds."""
     found: dict[str, Any] = {}
     for experiment in race:
         lane = lanes.get(experiment.name)
@@ -150,7 +150,7 @@ def _times(tuned: Tuned, target: float, race: Sequence[Experiment], lanes: Mappi
             continue
         found[experiment.name] = {}
         spent = zip(*(costs_of(one, experiment) for one in ones), strict=True)
-        for unit, at in zip(("steps", "gradients", "seconds"), spent, strict=True):
+        for unit, at in zip(("steps", "gradient_evaluations", "seconds"), spent, strict=True):
             times = [
                 time_to_target(x, one.curve(tuned.by), target, tuned.lower_is_better)
                 for x, one in zip(at, ones, strict=True)

@@ -48,8 +48,8 @@ class TrialResult:
     epochs: float
     steps: int
     """Steps of the optimizer that were taken."""
-    evaluations: float
-    """Gradients that were computed, each on one batch."""
+    gradient_evaluations: float
+    """Evaluations of the gradient, each on one batch."""
     seconds: float
     to_target: int | None = None
     """Steps until the deciding figure first reached the target; None if it never did, or if there is no target."""
@@ -237,7 +237,7 @@ def _trial(record: Mapping[str, Any]) -> TrialResult:
         status=str(record["status"]),
         epochs=float(record["epochs"]),
         steps=int(record["steps"]),
-        evaluations=float(record["evaluations"]),
+        gradient_evaluations=float(record["gradient_evaluations"]),
         seconds=float(record["seconds"]),
         to_target=None if reached is None else int(reached),
     )
@@ -296,7 +296,7 @@ def _result(
         status=lane.status,
         epochs=float(experiment.length.epochs_at(len(steps))),
         steps=int(steps[-1]) if steps else 0,
-        evaluations=float(evaluations[-1]) if evaluations else 0.0,
+        gradient_evaluations=float(evaluations[-1]) if evaluations else 0.0,
         seconds=lane.seconds,
         to_target=int(reached) if math.isfinite(reached) else None,
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from nnspec.engine._numpy import np
+from nnspec.statistics.bounded import bounded_means
 from nnspec.statistics.resampling import RESAMPLES, resamples
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class ProfileBand:
-    """How a profile varies when problems, and the seeds of each, are resampled: pointwise, for each τ."""
+    """Confidence intervals of a profile, pointwise for each τ, and of its score."""
 
     contestant: str
     taus: tuple[float, ...]
@@ -69,7 +71,8 @@ class ProfileBand:
     score: tuple[float, float]
     """The same for the score."""
     best: float
-    """Share of the resamples in which this contestant has the highest score; ties have equal parts."""
+    """Share of the resamples of problems and seeds in which this contestant has the highest score; ties have equal
+    parts."""
 
 
 def profiles(costs: Costs) -> tuple[Profile, ...]:
@@ -93,28 +96,48 @@ def profile_bands(
     count: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[ProfileBand, ...]:
-    """Return percentile bootstrap bands of the profiles at each τ, and of the scores.
+    """Return the confidence intervals of the profiles at each τ, and of the scores, and how often each contestant has
+    the highest score if problems and seeds are drawn again.
+
+    The intervals are those of `bounded_means`, over the problems: for ρ(τ), which is a proportion, that is the interval
+    of Clopper & Pearson. They say what infinitely many problems of this kind would show; that results also vary from
+    seed to seed is part of how they vary from problem to problem. They are not simultaneous: a whole profile leaves
+    its band more often than one of its points does.
 
     A resample draws problems, the same ones for all contestants, and for each problem that has several repeats, draws
-    these too (the same numbers for all contestants, who share seeds), and compares anew. The bands say what other
-    problems of this kind would show; with a single problem, only what other seeds would. Raises ValueError as
+    these too (the same numbers for all contestants, who share seeds), and compares anew. Raises ValueError as
     `profiles` does.
     """
     table = _table(costs)
+    own = [np.array(profile.ratios) for profile in profiles(costs)]
+    lows, highs = _proportions(len(own[0]), band)
+    counts = [[int((ratios <= tau).sum()) for tau in taus] for ratios in own]
+    worth = np.maximum(0.0, limit - np.stack(own)) / (limit - 1)
+    worst, best_score = bounded_means(worth, level=band)
+
     medians = np.stack([_resampled(table, problem, count, seed) for problem in range(len(table[0]))], axis=2)
     drawn = resamples(len(table[0]), count, seed=seed)
     ratios = np.take_along_axis(_ratios(medians), drawn[None], axis=2)
-    edges = ((1 - band) / 2, (1 + band) / 2)
     scores = np.maximum(0.0, limit - ratios).mean(axis=2) / (limit - 1)
     ties = scores == scores.max(axis=0)
     best = (ties / ties.sum(axis=0)).mean(axis=1)
-    shares = np.stack([(ratios <= tau).mean(axis=2) for tau in taus], axis=2)
-    low, high = (edge.tolist() for edge in np.quantile(shares, edges, axis=1))
-    worst, best_score = (edge.tolist() for edge in np.quantile(scores, edges, axis=1))
     return tuple(
-        ProfileBand(name, tuple(taus), tuple(low[i]), tuple(high[i]), (worst[i], best_score[i]), float(best[i]))
+        ProfileBand(
+            name,
+            tuple(taus),
+            tuple(lows[counts[i]].tolist()),
+            tuple(highs[counts[i]].tolist()),
+            (float(worst[i]), float(best_score[i])),
+            float(best[i]),
+        )
         for i, name in enumerate(costs)
     )
+
+
+@cache
+def _proportions(n: int, level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The ends of the confidence interval of a proportion k / n, for each k."""
+    return bounded_means(np.tri(n + 1, n, -1), level=level)
 
 
 def _table(costs: Costs) -> list[list[NDArray[np.float64]]]:

@@ -15,7 +15,8 @@ __all__ = ["profile_csv", "results_csv"]
 
 _RUN = (
     *("study", "seed", "status", "figure", "test"),
-    *("steps_to", "evaluations_to", "seconds_to", "steps", "evaluations", "seconds"),
+    *(f"{measure}_to" for measure in MEASURES),
+    *MEASURES,
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from urllib.parse import quote
 
 from nnspec.results.bench import MEASURES, BenchResult, Entry, Problem
@@ -21,15 +21,16 @@ _MANY = 7
 """Contestants that are too many for a title."""
 
 
-def bench_page(result: BenchResult) -> str:
-    """Return the page of a bench as HTML, which needs no other file. Its links lead to the runs in the same folder."""
+def bench_page(result: BenchResult, reports: Collection[str] = ()) -> str:
+    """Return the page of a bench as HTML, which needs no other file. Its links lead to the runs in the same folder;
+    `reports` are the problems whose runs have a report."""
     sections = {
         "Conclusions": _conclusions(result),
         "Scores": _scores(result),
         "Profiles": _profiles(result),
         "Final figures": _grid(words.figures(result)),
         "Time to the target": _grid(words.steps(result)),
-        "Problems": _problems(result),
+        "Problems": _problems(result, reports),
         "Record": _record(result),
     }
     filled = ((title, list(blocks)) for title, blocks in sections.items())
@@ -52,8 +53,9 @@ def _scores(result: BenchResult) -> Iterator[Block]:
     yield Table(head, rows, numbers=1)
     yield Text(
         "The score is the mean height of the performance profile from τ = 1 to 4 (Dahl et al. 2023), with its 95 % "
-        "interval. “Ranked first” is the share of resamples of problems and seeds in which the contestant has the "
-        "highest score; it is not a p-value. A target counts as reached if more than half of the trainings reach it.",
+        "confidence interval, for other problems of this kind (Gaffke 2005). “Ranked first” is the share of "
+        "resamples of problems and seeds in which the contestant has the highest score; it is not a p-value. A target "
+        "counts as reached if more than half of the trainings reach it.",
         "soft",
     )
 
@@ -67,9 +69,9 @@ def _profiles(result: BenchResult) -> Iterator[Block]:
     yield Text(
         "Performance profiles: ρ(τ) is the share of problems on which a contestant’s median time to the target is at "
         "most τ times that of the fastest (Dolan & Moré 2002). A contestant that reaches a target in at most half "
-        "of its trainings fails the problem. Bands: pointwise 95 % bootstrap intervals over problems and seeds, for "
-        "the two contestants with the highest scores. Ratios depend on the set of contestants: if one is removed, the "
-        "order of the others may change.",
+        "of its trainings fails the problem. Bands: pointwise 95 % confidence intervals (Clopper & Pearson) over "
+        "problems, for the two contestants with the highest scores. Ratios depend on the set of contestants: if one is "
+        "removed, the order of the others may change.",
         "soft",
     )
 
@@ -108,26 +110,33 @@ def _grid(grid: words.Grid) -> Iterator[Block]:
         yield Table(grid.head, rows, caption=f"{grid.title}; the best in bold", numbers=2)
 
 
-def _problems(result: BenchResult) -> Iterator[Block]:
+def _problems(result: BenchResult, reports: Collection[str]) -> Iterator[Block]:
     for problem in result.problems:
-        yield Details(f"{problem.name}: {_state(problem)}", [*_problem(problem)])
+        yield Details(
+            f"{problem.name}: {_state(problem)}", [*_problem(problem, result.folder, problem.name in reports)]
+        )
 
 
 def _state(problem: Problem) -> str:
     return f"{problem.best} is the best" if problem.status == "done" else problem.status
 
 
-def _problem(problem: Problem) -> Iterator[Block]:
+def _problem(problem: Problem, folder: str, reported: bool) -> Iterator[Block]:
     yield Text("", code=problem.path)
     if problem.status != "done":
         yield Text(problem.message, "no")
         return
-    yield Text("Its run: ", href=f"{quote(problem.name)}/", link=f"{problem.name}/")
+    name = quote(problem.name)
+    if reported:
+        yield Text("Curves and every trial: ", href=f"{name}/report.html", link="the report of its run")
+    else:
+        yield Text("Its run: ", href=f"{name}/", link=f"{problem.name}/")
+        yield Text("For a page with its curves and every trial: ", code=f"nnspec report {folder}/{problem.name}")
     for note in problem.notes:
         yield Text(note, "no")
     columns = ["contestant", "settings chosen", "trials", problem.by.replace("_", " ")]
     columns += [problem.test.replace("_", " ")] if problem.test else []
-    columns += [f"{measure} to the target" for measure in MEASURES]
+    columns += [f"{measure.replace('_', ' ')} to the target" for measure in MEASURES]
     yield Table(columns, [[*_cells(problem, entry)] for entry in problem.entries], numbers=2)
     if problem.stability is not None:
         first = problem.stability.first

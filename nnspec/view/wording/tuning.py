@@ -154,14 +154,15 @@ def _fewer(tuned: Tuned, lanes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _times(tuned: Tuned, times: Mapping[str, Any]) -> Iterator[str]:
     for lane, found in times.items():
-        steps, seconds, gradients = found["steps"], found["seconds"], found["gradients"]
+        steps, seconds, evaluations = found["steps"], found["seconds"], found["gradient_evaluations"]
         reached = f"{steps['reached']} of {steps['of']} seeds" if steps["of"] > 1 else ""
         goal = f"{tuned.by} {tuned.target:g}"
         if steps["median"] is None:
             few = f" with only {reached}, too few for a median time"
             yield f"{lane} reached {goal}{few}" if steps["reached"] else f"{lane} did not reach {goal}"
             continue
-        more = f", {gradients['median']:,.0f} gradients" if gradients["median"] != steps["median"] else ""
+        same = evaluations["median"] == steps["median"]
+        more = "" if same else f", {evaluations['median']:,.0f} gradient evaluations"
         yield (
             f"{lane} reached {goal} after {steps['median']:,.0f} steps{more}, {numbers.seconds(seconds['median'])}"
             + (f" (median; reached with {reached})" if reached else "")
