@@ -87,9 +87,10 @@ class SOAP(Optimizer):
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
         """Move one tensor, and then update its matrices."""
         other, first, second, grams, bases = state
-        sides = [*self._sides(theta.shape, grams, bases)]
+        shape = _matrix(theta.shape)
+        sides = [*self._sides(shape, grams, bases)]
         theta, grad, scratch, other, first, second = (
-            array.reshape(_matrix(theta.shape)) for array in (theta, grad, scratch, other, first, second)
+            array.reshape(shape) for array in (theta, grad, scratch, other, first, second)
         )
         if self.steps > 1:
             self._move_along(sides, theta, grad, scratch, other, first, second)
@@ -130,7 +131,7 @@ class SOAP(Optimizer):
 
     def _sides(self, shape: tuple[int, ...], grams: NDArray[Any], bases: NDArray[Any]) -> Iterator[_Side]:
         start = 0
-        for axis, size in enumerate(_matrix(shape)):
+        for axis, size in enumerate(shape):
             if start < grams.size and size <= self.max_precond_dim:
                 part = slice(start, start + size * size)
                 yield _Side(axis, grams[part].reshape(size, size), bases[part].reshape(size, size))
@@ -196,8 +197,10 @@ def _orthonormal(a: NDArray[Any]) -> NDArray[Any]:
 
     `np.linalg.qr` computes in float64, without blocks that pay off: it takes twice as long for 784 columns of float32.
     Here it decomposes a few columns at a time, and everything else is matrix products: Q = Π (1 − V·T·Vᵀ) (Schreiber &
-    Van Loan 1989).
+    Van Loan 1989). For small matrices that takes longer.
     """
+    if len(a) <= 2 * _COLUMNS:
+        return np.linalg.qr(a)[0]
     q, reflections = np.eye(len(a), dtype=a.dtype), []
     for start in range(0, len(a), _COLUMNS):
         below, stop = a[start:], start + _COLUMNS
