@@ -27,6 +27,7 @@ from nnspec.compiler import replay, shadows, switch
 from nnspec.compiler.replay import Epoch, Replay
 from nnspec.engine.part import PARTS
 from nnspec.errors import NnspecError
+from nnspec.executors import in_process
 from nnspec.native import library
 from nnspec.native.recording import Recording, Traced
 from nnspec.native.words import DIMS, OUTER, STEPS
@@ -254,12 +255,14 @@ def test_ctrl_c_waits_for_the_threads_of_other_lanes(monkeypatch: pytest.MonkeyP
 
     class Presses(Silent):
         def epoch_done(self, lane: LaneResult) -> None:
-            raise KeyboardInterrupt  # after SGD's first epoch, while Adam is at its own
+            if (lane.name, len(lane.records)) == ("SGD", 3):
+                raise KeyboardInterrupt  # while Adam is at an epoch of its own
 
     monkeypatch.setattr(Replay, "run", slow)
     result = run(RACE, ways=ALWAYS, observer=Presses())
     assert result.interrupted
     assert begun == ended
+    assert begun
 
 
 def test_repeats_hold_out_samples_of_their_own() -> None:
@@ -338,3 +341,96 @@ def test_lanes_whose_layers_have_other_arguments_share_no_tapes() -> None:
     )
     fast, slow = (nnspec.Spec.parse(text).run(compiled=how) for how in ("always", "never"))
     assert [lane.history for lane in fast.lanes.values()] == [lane.history for lane in slow.lanes.values()]
+
+
+class Diary(Silent):
+    """Notes when trainings begin and which have ended an epoch; may press Ctrl-C."""
+
+    def __init__(self, press_at: int = 0) -> None:
+        self.going: dict[tuple[str, int], int] = {}
+        self.most, self.joined, self.epochs, self.press_at = 0, 0, 0, press_at
+
+    def lane_begins(self, lane: LaneResult) -> None:
+        ahead = [done for done in self.going.values() if done]
+        self.joined += bool(ahead)
+        self.going[lane.name, lane.repeat] = 0
+        self.most = max(self.most, len(self.going))
+
+    def epoch_done(self, lane: LaneResult) -> None:
+        self.epochs += 1
+        if self.epochs == self.press_at:
+            raise KeyboardInterrupt
+        self.going[lane.name, lane.repeat] += 1
+        if len(lane.records) == lane.epochs:
+            del self.going[lane.name, lane.repeat]
+
+
+MANY = spec(race="SGD; Adam(lr=0.01); wild { optimizer = SGD(lr=1e30) }", train="epochs = 4; batch = 16; repeats = 4")
+
+
+def test_compiled_trainings_join_others_one_by_one() -> None:
+    diary = Diary()
+    fast, slow = run(MANY, ways=ALWAYS, observer=diary), run(MANY, ways=NEVER)
+    for name, lane in slow.items():
+        for one, other in zip(lane.trainings, fast[name].trainings, strict=True):
+            assert (one.status, *state(one)) == (other.status, *state(other))
+    assert diary.joined > 4
+    assert diary.most < 12
+
+
+def test_ctrl_c_keeps_trainings_that_have_joined_and_begins_no_other() -> None:
+    diary = Diary(press_at=9)
+    fast = run(MANY, ways=ALWAYS, observer=diary)
+    statuses = [one.status for lane in fast.values() for one in lane.trainings]
+    assert fast.interrupted
+    assert statuses.count("interrupted") >= 2
+    assert len(statuses) < 12
+    whole = run(MANY, ways=NEVER)
+    for lane in fast.values():
+        for one in lane.trainings:
+            done = len(one.records)
+            other = next(each for each in whole[lane.name].trainings if each.repeat == one.repeat)
+            assert [each.figures for each in one.records] == [each.figures for each in other.records[:done]]
+
+
+@pytest.mark.parametrize("where", ["setup", "turn"])
+def test_a_training_without_enough_memory_beside_others_is_trained_after_them(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short: list[object] = []
+    if where == "setup":
+        honest = in_process.Turns
+
+        def turns(group: Any, *rest: Any) -> Any:
+            if group[0].experiment.name == "Adam" and group[0].repeat == 3 and not short:
+                short.append(group)
+                raise MemoryError
+            return honest(group, *rest)
+
+        monkeypatch.setattr(in_process, "Turns", turns)
+    else:
+        take = in_process.Turns.take
+
+        def taken(self: Any) -> None:
+            if self.going == 1 and not short and any(plan.epoch == 2 for plan in self._going):
+                short.append(self)
+                raise MemoryError
+            take(self)
+
+        monkeypatch.setattr(in_process.Turns, "take", taken)
+    fast = run(MANY, ways=ALWAYS)
+    assert short
+    slow = run(MANY, ways=NEVER)
+    for name, lane in slow.items():
+        assert [one.status for one in fast[name].trainings] == [one.status for one in lane.trainings]
+        assert fast[name].history == lane.history
+
+
+def test_the_rest_of_a_group_begins_without_compiled_steps_if_these_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nnspec.compiler.switch.GAINS", -1.0)
+    run(MANY, ways=ALWAYS)  # the kernels are there now
+    monkeypatch.setattr("nnspec.compiler.replay.Replay.check", lambda self: "everything")
+    fast, slow = run(MANY, ways=AUTO), run(MANY, ways=NEVER)
+    for name, lane in slow.items():
+        assert fast[name].history == lane.history
+        assert all("do not give the bits" in (one.compiled or {}).get("refused", "") for one in fast[name].trainings)

@@ -254,14 +254,14 @@ def test_failed_trainings_are_repeated_when_the_run_is_resumed(tmp_path: Path, m
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_lane_without_memory_fails_alone(jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if jobs == 1:
-        honest = in_process_module.train_together
+        honest = in_process_module.Turns
 
         def short(members, *rest):
             if members[0].experiment.name == "big":
                 raise MemoryError
             return honest(members, *rest)
 
-        monkeypatch.setattr(in_process_module, "train_together", short)
+        monkeypatch.setattr(in_process_module, "Turns", short)
     big = "optimizer = Adam; train.batch = 7" if jobs == 1 else "optimizer = SGD; model = wide"
     race = f"SGD; big {{ {big} }}"
     model = "" if jobs == 1 else "model wide { Linear(500000); ReLU; Linear(10) }"
@@ -282,14 +282,14 @@ def test_a_lane_without_memory_fails_alone(jobs: int, monkeypatch: pytest.Monkey
 
 
 def test_repeats_that_failed_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = in_process_module.train_together
+    honest = in_process_module.Turns
 
     def short(members, *rest):
         if members[0].repeat == 1:
             raise MemoryError
         return honest(members, *rest)
 
-    monkeypatch.setattr(in_process_module, "train_together", short)
+    monkeypatch.setattr(in_process_module, "Turns", short)
     lane = run(spec(train="epochs = 2; batch = 16; repeats = 3", more="seed = 1"), ways=ALONE)["run"]
     assert (lane.status, [one.status for one in lane.repeats]) == ("failed", ["failed", "done", "done"])
     assert lane.message.startswith("1 of 3 repeats failed; seed 1: not enough memory")

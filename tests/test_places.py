@@ -226,7 +226,7 @@ RUN = "nnspec.runner.run."
         (f"{RUN}load_data", None),
         ("nnspec.records.folder.RunFolder.begin", None),
         (f"{RUN}prove_gradients", {"summary.json"}),
-        ("nnspec.executors.in_process.train_together", {"summary.json"}),
+        ("nnspec.executors.in_process.Turns", {"summary.json"}),
         (f"{RUN}judge", {"summary.json", "SGD/weights.npz", "checkpoints/SGD/seed-0.npz"}),
         ("nnspec.records.write.finite", {"summary.json", "SGD/weights.npz", "checkpoints/SGD/seed-0.npz"}),
         ("nnspec.view.pictures.curves.plot_training_curves", {"summary.json", "SGD/weights.npz"}),

@@ -14,12 +14,12 @@ from tiny_lanes import Listener, lane
 from tiny_spec import ALONE, run, spec
 
 from nnspec.compiler.plan import Plan
+from nnspec.executors import in_process as in_process_module
 from nnspec.records.lane_folders import folder_names
 from nnspec.records.write import history_record, write_record
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult, common_loss
 from nnspec.runner import repeats as repeats_module
-from nnspec.training import groups as together_module
 from nnspec.training import train as train_module
 
 RACE = "SGD(lr=0.1); Adam(lr=0.01)"
@@ -194,14 +194,14 @@ def test_ctrl_c_keeps_the_repeats_before_and_leaves_the_broken_one_out_of_the_me
 
 
 def test_ctrl_c_while_a_repeat_is_set_up_keeps_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = together_module.train_once
+    honest = in_process_module.Turns
 
-    def pressed(experiment: Any, *rest: Any) -> LaneResult:
-        if experiment.seed == 1:
+    def pressed(group: Any, *rest: Any) -> Any:
+        if group[0].experiment.seed == 1:
             raise KeyboardInterrupt
-        return honest(experiment, *rest)
+        return honest(group, *rest)
 
-    monkeypatch.setattr(together_module, "train_once", pressed)
+    monkeypatch.setattr(in_process_module, "Turns", pressed)
     result = run(spec(race=RACE, train="epochs = 2; batch = 16; repeats = 3"), ways=ALONE)
     assert list(result) == ["SGD"]
     assert (result["SGD"].status, result["SGD"].message) == ("interrupted", "after 1 of 3 repeats")

@@ -289,7 +289,7 @@ def test_a_run_starts_in_python_and_continues_compiled(monkeypatch: pytest.Monke
 
     def later(self: Builder, names: Any, *, wait: bool = False) -> bool:
         turns.append(names)
-        return len(turns) > 3
+        return len(turns) > 8
 
     monkeypatch.setattr(Builder, "ready", later)
     for bound in ("GAINS", "WORTH"):  # however short the training is

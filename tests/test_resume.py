@@ -223,7 +223,7 @@ def test_a_killed_command_can_be_resumed(path: Path, tmp_path: Path, forked_work
 
 def test_what_is_done_is_not_trained_again(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(path, out=tmp_path / "out", resume=True)
-    monkeypatch.setattr("nnspec.executors.in_process.train_together", lambda *rest: pytest.fail("trained"))
+    monkeypatch.setattr("nnspec.executors.in_process.Turns", lambda *rest: pytest.fail("trained"))
     second = run(path, out=tmp_path / "out", resume=True)
     assert {name: lane.history for name, lane in second.items()} == {n: lane.history for n, lane in first.items()}
     assert {name: lane.seconds for name, lane in second.items()} == {n: lane.seconds for n, lane in first.items()}

@@ -16,10 +16,10 @@ from tiny_spec import ALONE, OFFLINE, compiled, run, spec
 from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.data.source import Access, DataError, DataUnavailable
+from nnspec.executors import in_process as in_process_module
 from nnspec.results.lane import LaneResult, epochs_to
 from nnspec.results.run import common_loss
 from nnspec.runner.gradients import gradient_bound
-from nnspec.training import groups as together_module
 from nnspec.training import progress as progress_module
 
 RACE = "SGD(lr=0.1); Adam(lr=0.01)"
@@ -227,14 +227,14 @@ def test_ctrl_c_keeps_what_was_trained(stop: tuple[str, str, int], statuses: lis
 
 
 def test_ctrl_c_while_a_lane_is_set_up_keeps_the_lanes_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = together_module.train_once
+    honest = in_process_module.Turns
 
-    def pressed(experiment: Any, *rest: Any) -> LaneResult:
-        if experiment.name == "Adam":
+    def pressed(group: Any, *rest: Any) -> Any:
+        if group[0].experiment.name == "Adam":
             raise KeyboardInterrupt
-        return honest(experiment, *rest)
+        return honest(group, *rest)
 
-    monkeypatch.setattr(together_module, "train_once", pressed)
+    monkeypatch.setattr(in_process_module, "Turns", pressed)
     result = run(spec(race=RACE), ways=ALONE)
     assert (list(result), result["SGD"].status, result.exit_code) == (["SGD"], "done", 130)
 

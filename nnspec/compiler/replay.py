@@ -52,6 +52,8 @@ _WRONG = 77
 """Bytes and numbers that no call writes by accident."""
 _PATTERN = 65_537
 """The number of different weights used in a check; a prime, so that no two rows of a matrix are equal."""
+_NEVER = -1
+"""The number of no batch."""
 _BROUGHT = ("x", "labels", "targets", "weights", "stored", "wide", "gradients", "shared gradients")
 """Buffers that every batch overwrites."""
 
@@ -147,6 +149,10 @@ class Replay:
         """The training, held-out and test samples, as indices into the data."""
         self._moves: list[Instruction] | None = None
         self._losses = np.empty(self._plan.batches)
+        full = {samples: len(order) // self._plan.layout.batch for samples, order in self._orders.items()}
+        self._measured = {samples: np.empty(full[samples]) for samples in ("validation", "test") if full[samples]}
+        """The losses of the full batches of held-out and test samples."""
+        self._evaluations: dict[str, BatchTape | None] = {}
         self._full = sum(self._rows(number) == self._rows(0) for number in range(self._plan.batches))
         self._move: Tape | None = None
         self._run: BatchTape | None = None
@@ -155,6 +161,8 @@ class Replay:
         """The Python calls that update the weights, or begin to, and why."""
         self._checked = False
         self._like: Replay | None = None
+        self._relocation: Relocation | None = None
+        """How the tapes of that plan are moved to the memory of this one."""
         if like is not None and like.moves_over and not noise_differs(like._plan, self._plan):
             self._take_over(like)
         else:
@@ -174,7 +182,8 @@ class Replay:
     def kernels(self) -> set[str]:
         """The kernels that it needs."""
         own = {each.kernel for each in self._moves or ()} | {"run", "batches"}
-        return own.union(*(program.kernels for program in self._programs.values()))
+        programs = (self if self._like is None else self._like)._programs
+        return own.union(*(program.kernels for program in programs.values()))
 
     @property
     def gaps(self) -> dict[str, str]:
@@ -187,9 +196,8 @@ class Replay:
     # Recording
 
     def _take_over(self, like: Replay) -> None:
-        """Relocate the instructions of another plan's tapes to the memory of this one."""
+        """Prepare to move another plan's tapes to the memory of this one."""
         self._plan.narrow(False)
-        like._plan.narrow(False)
         pairs = [*zip(_memory(like), _memory(self), strict=True)]
         states = [
             (one.bit_generator.ctypes.state_address, other.bit_generator.ctypes.state_address)
@@ -201,14 +209,13 @@ class Replay:
             for program in like._programs.values()
             for array in map(root, (*program.arrays, *program.made))
         }
-        own = {key: (array, array.copy(order="K")) for key, array in used.items() if not moved.knows(array)}
-        moved = Relocation([*pairs, *own.values()], states)
+        known = moved.knows(np.array([array.ctypes.data for array in used.values()], np.int64))
+        others = [(key, array) for (key, array), inside in zip(used.items(), known, strict=True) if not inside]
+        own = {key: (array, array.copy(order="K")) for key, array in others}
+        self._relocation = Relocation([*pairs, *own.values()], states)
         for key, program in like._programs.items():
             found = self._programs[key] = _Program(
-                parts=[[moved.instruction(each) for each in part] for part in program.parts if isinstance(part, list)],
-                arrays=[new for _, new in (*pairs, *own.values())],
-                made=[own[id(root(each))][1] for each in program.made if id(root(each)) in own],
-                weight=program.weight,
+                made=[own[id(root(each))][1] for each in program.made if id(root(each)) in own], weight=program.weight
             )
             if program.loss is not None:
                 found.loss = own[id(root(program.loss))][1].reshape(1)
@@ -337,25 +344,46 @@ class Replay:
 
     def link(self) -> None:
         """Link all instructions with their machine code. Raises KeyError for kernels that have not been compiled."""
-        for program in self._programs.values():
-            program.load()
+        for key, program in self._programs.items():
+            if self._like is None or self._relocation is None:
+                program.load()
+            else:
+                program.tapes = [
+                    each.moved(self._relocation) for each in self._like.linked(key) if isinstance(each, Tape)
+                ]
+        for samples, losses in self._measured.items():
+            self._evaluations[samples] = self._together_of(samples, Tape((), ()), losses, last=_NEVER)
         if self._moves is None:
             return
         self._move = Tape(self._moves, [table for _, table in self._factors])
-        program = self._programs[self._rows(0), "train"]
         # A whole epoch is one call, unless the factors of an update depend on the gradients of its batch.
-        if program.whole is not None and program.loss is not None and not self._plan.optimizer.couples_tensors:
-            self._run = BatchTape(
-                program.whole,
-                self._move,
-                number=self._number,
-                first=self._first,
-                batch=self._plan.layout.batch,
-                loss=program.loss,
-                losses=self._losses,
-                stop=self._stop,
-                last=self._plan.batches - 1,
-            )
+        if not self._plan.optimizer.couples_tensors:
+            self._run = self._together_of("train", self._move, self._losses, last=self._plan.batches - 1)
+
+    def _together_of(self, samples: str, after: Tape, losses: NDArray[Any], last: int) -> BatchTape | None:
+        """Return full batches as one call, if no Python call is between them."""
+        rows = self._rows(0) if samples == "train" else self._plan.layout.batch
+        program = self._programs[rows, samples]
+        if program.whole is None or program.loss is None or program.weight is None:
+            return None
+        return BatchTape(
+            program.whole,
+            after,
+            number=self._number,
+            first=self._first,
+            batch=self._plan.layout.batch,
+            loss=program.loss,
+            losses=losses,
+            stop=self._stop,
+            last=last,
+        )
+
+    def linked(self, key: tuple[int, str]) -> list[Tape | _Act]:
+        """Return the parts of a program, linked with machine code. Raises KeyError as `link` does."""
+        program = self._programs[key]
+        if not program.tapes:
+            program.load()
+        return program.tapes
 
     def check(self) -> str:
         """Verify every tape against the NumPy calls, on memory full of garbage; return what differs, or an empty
@@ -508,8 +536,15 @@ class Replay:
         plan.narrow(False)
         plan.begin_pass()
         plan.full_network.eval()
-        for start in range(0, len(order), plan.layout.batch):
-            rows = min(plan.layout.batch, len(order) - start)
+        number, batch = 0, plan.layout.batch
+        run = self._evaluations.get(samples)
+        if run is not None:
+            losses, weight = self._measured[samples], self._weight(self._programs[batch, samples], batch)
+            number = min(run.run(0, len(losses)) + 1, len(losses))  # one more if a loss is not finite
+            for loss in losses[:number].tolist():
+                mean.add(loss, weight)
+        for start in range(number * batch, len(order), batch):
+            rows = min(batch, len(order) - start)
             if self._stop[0]:
                 break
             program = self._programs[rows, samples]

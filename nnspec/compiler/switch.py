@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["CompiledLoop", "Recorded", "Switch"]
 
 Kept = TypeVar("Kept")
-Recorded = dict[object, Replay]
+Recorded = dict[tuple[Hashable, ...], Replay]
 """What was recorded, by the computation: see `likeness`."""
 
 
@@ -162,6 +162,11 @@ class Switch:
         for plan in going:
             plan.loop.ahead(plan.next_record)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the kernels that its plans are likely to need exist, or will be compiled before they train."""
+        return bool(self._waiting) and (self._how == "always" or not missing(_all(map(likely_kernels, self._waiting))))
+
     def _ready(self, names: set[str]) -> bool:
         if not self._worth:
             return not missing(names)
@@ -183,7 +188,8 @@ class Switch:
         if self._waiting[plan] is None:
             plan.loop.dissolve()
             alike = likeness(plan)
-            found = self._waiting[plan] = Replay(plan.loop.alone(plan), self._recorded.get(alike))
+            like = None if alike is None else self._recorded.get(alike)
+            found = self._waiting[plan] = Replay(plan.loop.alone(plan), like)
             if alike is not None:
                 self._recorded.setdefault(alike, found)
 
@@ -205,7 +211,7 @@ GAINS = 0.5
 """Seconds above which recording, which takes a tenth of a second, pays off if the kernels exist."""
 
 
-def likeness(plan: Plan) -> object:
+def likeness(plan: Plan) -> tuple[Hashable, ...] | None:
     """Return a key that is equal for plans with the same computation, so that one can adopt the tapes of another; None
     if no other plan can."""
     alive = plan.data.alive
@@ -214,7 +220,7 @@ def likeness(plan: Plan) -> object:
     return None if alike is None else (alike, sizes, _arguments(plan.experiment))
 
 
-def _arguments(experiment: Experiment) -> object:
+def _arguments(experiment: Experiment) -> Hashable:
     """Return the arguments of all layers, which instructions contain as constants: the rate of a dropout, for example.
     Initialisers have done their work before anything is recorded.
     """

@@ -1,28 +1,36 @@
-"""Training in this process: one group after another, or trainings without a stack in threads."""
+"""Training in this process: one group after another, or trainings in threads."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from nnspec.compiler.stacking import kin, widest
 from nnspec.compiler.switch import Recorded
 from nnspec.data.source import Dataset
 from nnspec.environment import cores
 from nnspec.executors.executor import NO_MEMORY, Group, Take, Work
-from nnspec.training.groups import failed, train_together
+from nnspec.training.groups import Training, Turns, failed
 from nnspec.training.observer import Observer
 
 __all__ = ["InProcess"]
 
+READY = 3
+"""Trainings per core that are set up, so that no core waits for Python's work on one of them."""
+
 
 @dataclass(frozen=True)
 class InProcess:
-    """Trains groups in this process, one after another."""
+    """Trains groups in this process, one after another.
+
+    With `threads`, trainings that replay compiled steps do so in parallel threads. They are then set up one by one, as
+    soon as there is room, and no longer in groups: no thread waits for another.
+    """
 
     threads: bool = False
-    """Whether trainings without a stack take turns, one per core. Each gets a thread once its steps are compiled; with
-    NumPy calls, threads are no faster."""
+    """Whether trainings take turns in threads, one per core. With NumPy calls, threads are no faster."""
     remote = False
     slots = 1
 
@@ -34,34 +42,108 @@ class InProcess:
 
     def train(self, work: Work, observer: Observer, take: Take) -> None:
         """Train groups; see `Executor`."""
-        waiting = [*reversed(_joined(work) if self.threads else work)]
-        recorded: Recorded = {}
-        while waiting:
-            group, dataset = waiting.pop()
-            try:
-                results = train_together(group, dataset, observer, recorded)
-            except MemoryError:
-                if self.threads and len(group) > 1:  # there may be enough memory for one at a time
-                    waiting += [((each,), dataset) for each in reversed(group)]
-                    continue
-                results = [failed(each, NO_MEMORY) for each in group]
-            take(results)
-            if len(results) < len(group) or any(one.status == "interrupted" for one in results):
-                raise KeyboardInterrupt
+        groups = _Groups(work, observer, take, self.threads)
+        try:
+            while groups.begin():
+                groups.turn()
+        except KeyboardInterrupt:
+            groups.interrupt()
+            raise
+        finally:
+            groups.halt()
 
     def record(self) -> dict[str, Any]:
         """Return {}: the options describe it completely."""
         return {}
 
 
-def _joined(work: Work) -> list[tuple[Group, Dataset]]:
-    """Join consecutive groups of one training with the same data, up to the number of cores."""
-    found: list[tuple[Group, Dataset]] = []
-    joining = False
-    for group, dataset in work:
-        if joining and len(group) == 1 and len(found[-1][0]) < cores() and found[-1][1] is dataset:
-            found[-1] = ((*found[-1][0], *group), dataset)
+class _Groups:
+    """The groups that wait, and those that train."""
+
+    def __init__(self, work: Work, observer: Observer, take: Take, threads: bool) -> None:
+        self._waiting = [*reversed(work)]
+        self._going: dict[Turns, tuple[Group, Dataset]] = {}
+        self._observer, self._take = observer, take
+        self._threads = self._joining = threads
+        self._divided = False
+        """Whether trainings of the next group have begun by themselves."""
+        self._seconds = math.fsum(each.layout.seconds for group, _ in work for each in group)
+        self._recorded: Recorded = {}
+
+    def begin(self) -> bool:
+        """Begin what there is room for; return whether anything is being trained.
+
+        Where a training joins others, it is one at a time, so that they do not all end, and are set up, at once.
+        """
+        replayed = self._joining and all(turns.replayed for turns in self._going)
+        if self._going and self._waiting and replayed and self._room(self._waiting[-1][0][0]):
+            self._begin(joins=True)
+        elif self._going and self._divided and not replayed:  # compiled steps are not available after all
+            self._begin()
+        while self._waiting and not self._going:
+            self._begin()
+        return bool(self._going)
+
+    def _begin(self, *, joins: bool = False) -> None:
+        """Begin the next group, or only its first training if that joins others, or if the others are to join it."""
+        group, dataset = self._waiting.pop()
+        first = joins or (self._joining and not self._divided and len(group) > 1)
+        try:
+            turns = self._turns(group[:1] if first else group, dataset)
+            if first and not joins and not turns.compiles:
+                first, turns = False, self._turns(group, dataset)
+        except MemoryError:
+            self._out_of_memory(group, dataset)
+            return
+        rest = group[1:] if first else ()
+        if rest:
+            self._waiting.append((rest, dataset))
+        self._divided = bool(rest)
+        self._going[turns] = group[:1] if first else group, dataset
+
+    def _turns(self, group: Group, dataset: Dataset) -> Turns:
+        return Turns(group, dataset, self._observer, self._recorded, self._seconds)
+
+    def _room(self, training: Training) -> bool:
+        """Whether there is room for a training that will replay compiled steps as soon as it has begun."""
+        going = sum(turns.going for turns in self._going)
+        if going >= max(cores(), min(READY * cores(), widest(training.layout))):
+            return False
+        alike = kin(training.experiment)
+        return going < cores() if alike is None else any(alike == key[0] for key in self._recorded)
+
+    def turn(self) -> None:
+        """Train a record of every training."""
+        for turns, (group, dataset) in [*self._going.items()]:
+            try:
+                turns.take()
+            except MemoryError:
+                del self._going[turns]
+                self._out_of_memory(group, dataset)
+                continue
+            if turns.going:
+                continue
+            del self._going[turns]
+            results = turns.results
+            self._take(results)
+            if len(results) < len(group) or any(one.status == "interrupted" for one in results):
+                raise KeyboardInterrupt
+
+    def _out_of_memory(self, group: Group, dataset: Dataset) -> None:
+        """Train a group again, each by itself and after the others: there may be enough memory for one at a time."""
+        if self._threads and (self._going or len(group) > 1):
+            self._joining = False
+            self._waiting += [((each,), dataset) for each in reversed(group)]
         else:
-            found.append((group, dataset))
-            joining = len(group) == 1
-    return found
+            self._take([failed(each, NO_MEMORY) for each in group])
+
+    def interrupt(self) -> None:
+        """Interrupt all that are being trained."""
+        for turns in self._going:
+            turns.interrupt()
+        self._take([one for turns in self._going for one in turns.results])
+
+    def halt(self) -> None:
+        """Stop all threads."""
+        for turns in self._going:
+            turns.halt()

@@ -41,6 +41,7 @@ _engines: list[Any] = []
 """The owners of loaded code, which is never unloaded because tapes hold its addresses."""
 
 
+@cache
 def available() -> bool:
     """Whether the optional dependencies are installed."""
     return find_spec("numba") is not None and find_spec("llvmlite") is not None

@@ -1,4 +1,4 @@
-"""Relocation: recorded instructions moved to other arrays of the same shapes."""
+"""Relocation: tapes moved to other arrays of the same shapes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from nnspec.native.recording import Instruction
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,32 +30,25 @@ class Relocation:
         self, arrays: Iterable[tuple[NDArray[Any], NDArray[Any]]], addresses: Iterable[tuple[int, int]] = ()
     ) -> None:
         """Raises ValueError for arrays of different sizes."""
-        self._arrays = [*arrays]
+        self.arrays = [*arrays]
         ranges = [(old, old + 1, new - old) for old, new in addresses]
-        for old, new in self._arrays:
+        for old, new in self.arrays:
             if (old.nbytes, old.dtype, old.strides) != (new.nbytes, new.dtype, new.strides):
                 raise ValueError("memory is moved to where other numbers are")
             if old.nbytes:
-                ranges.append((old.ctypes.data, old.ctypes.data + old.nbytes, new.ctypes.data - old.ctypes.data))
+                start = old.ctypes.data
+                ranges.append((start, start + old.nbytes, new.ctypes.data - start))
         self._starts, self._ends, self._shifts = np.array(sorted(ranges), np.int64).reshape(-1, 3).T
 
-    def knows(self, array: NDArray[Any]) -> bool:
-        """Whether the memory of an array is mapped."""
-        address = array.ctypes.data
-        place = int(np.searchsorted(self._starts, address, "right")) - 1
-        return place >= 0 and bool(address < self._ends[place])
+    def knows(self, words: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return for each word whether it is an address in mapped memory."""
+        return self._find(words)[0]
 
-    def words(self, words: tuple[int, ...]) -> tuple[int, ...]:
+    def words(self, words: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return words with their addresses mapped."""
-        if not len(self._starts):
-            return words
-        found = np.array(words, np.int64)
-        place = np.searchsorted(self._starts, found, "right") - 1
-        within = (place >= 0) & (found < self._ends[place])
-        found[within] += self._shifts[place[within]]
-        return tuple(found.tolist())
+        known, place = self._find(words)
+        return np.where(known, words + self._shifts[place], words)
 
-    def instruction(self, each: Instruction) -> Instruction:
-        """Return an instruction that works on the mapped memory."""
-        parts = tuple(tuple(self.instruction(inner) for inner in part) for part in each.parts)
-        return Instruction(each.kernel, self.words(each.words), parts)
+    def _find(self, words: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+        place = np.maximum(np.searchsorted(self._starts, words, "right") - 1, 0)
+        return (words >= self._starts[place]) & (words < self._ends[place]), place

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnspec.native.recording import Instruction
+    from nnspec.native.relocation import Relocation
 
 __all__ = ["Batches", "Tape"]
 
@@ -28,23 +29,39 @@ class Tape:
     """
 
     def __init__(self, instructions: Sequence[Instruction], arrays: Iterable[NDArray[Any]]) -> None:
-        self._arrays = [*arrays]
-        self._parts: list[Tape] = []
         addresses = load(set().union(*(each.kernels for each in instructions)))
-        self._words = np.array([word for each in instructions for word in self._words_of(each)], np.int64)
-        self._pairs = np.empty((len(instructions), 2), np.int64)
-        at = self._words.ctypes.data
-        for pair, each in zip(self._pairs, instructions, strict=True):
-            pair[:] = addresses[each.kernel], at
-            at += 8 * len(each.words)
+        words: list[int] = []
+        starts: list[int] = []
+        self._parts: dict[int, Tape] = {}
+        """The tapes that an instruction selects from, by the index of the word with their address."""
+        for each in instructions:
+            starts.append(len(words))
+            words += each.words[:1] if each.parts else each.words
+            for part in each.parts:
+                self._parts[len(words)] = tape = Tape(part, ())
+                words += tape.pairs
+        self._keep(
+            np.array(words, np.int64), np.array(starts), [addresses[each.kernel] for each in instructions], arrays
+        )
+
+    def _keep(
+        self, words: NDArray[np.int64], starts: NDArray[Any], kernels: Sequence[int], arrays: Iterable[NDArray[Any]]
+    ) -> None:
+        self._words, self._starts, self._kernels, self._arrays = words, starts, kernels, [*arrays]
+        self._pairs = np.empty((len(starts), 2), np.int64)
+        self._pairs[:, 0] = kernels
+        self._pairs[:, 1] = words.ctypes.data + 8 * starts
         self._call = np.array([self._pairs.ctypes.data, len(self._pairs)], np.int64)
 
-    def _words_of(self, instruction: Instruction) -> tuple[int, ...]:
-        if not instruction.parts:
-            return instruction.words
-        parts = [Tape(part, ()) for part in instruction.parts]
-        self._parts += parts
-        return (instruction.words[0], *(word for part in parts for word in part.pairs))
+    def moved(self, relocation: Relocation) -> Tape:
+        """Return the tape that does the same on other arrays."""
+        words = relocation.words(self._words)
+        tape = Tape.__new__(Tape)
+        tape._parts = {place: part.moved(relocation) for place, part in self._parts.items()}
+        for place, part in tape._parts.items():
+            words[place : place + 2] = part.pairs
+        tape._keep(words, self._starts, self._kernels, [new for _, new in relocation.arrays])
+        return tape
 
     def __len__(self) -> int:
         return len(self._pairs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
@@ -18,7 +19,7 @@ _LETTERS = 16
 
 def array_digest(array: NDArray[Any]) -> str:
     """Return a digest of an array's type, shape and bytes."""
-    return next_digest(f"{array.dtype}{array.shape}", array)
+    return next_digest(f"{_name(array.dtype)}{array.shape}", array)
 
 
 def next_digest(before: str, array: NDArray[Any]) -> str:
@@ -26,3 +27,9 @@ def next_digest(before: str, array: NDArray[Any]) -> str:
     digest = hashlib.sha256(before.encode())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:_LETTERS]
+
+
+@cache
+def _name(dtype: np.dtype[Any]) -> str:
+    """Return the name of a type, which NumPy takes longer to find than a small array's digest."""
+    return str(dtype)

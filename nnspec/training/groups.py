@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import Layout
-from nnspec.compiler.loop import plans_apart, plans_together
+from nnspec.compiler.loop import plan_alone, plans_apart, plans_together
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.proofs import Compiled
 from nnspec.compiler.stacking import kin, widest
@@ -21,12 +21,14 @@ from nnspec.engine._numpy import np
 from nnspec.engine.network import NumpyMLP
 from nnspec.native import How
 from nnspec.results.lane import LaneResult
+from nnspec.results.stored import learned_from, scaling_from
 from nnspec.training.checkpoint import CheckpointError, Keeper, best_lane
 from nnspec.training.observer import Observer
+from nnspec.training.profile import Profiler
 from nnspec.training.progress import begun
-from nnspec.training.train import train_once, train_plan
+from nnspec.training.train import train_plan
 
-__all__ = ["Training", "failed", "group", "not_begun", "train_together", "trainings"]
+__all__ = ["Training", "Turns", "failed", "group", "not_begun", "train_together", "trainings"]
 
 
 @dataclass(frozen=True)
@@ -128,44 +130,62 @@ def _empty(training: Training) -> LaneResult:
     return begun(training.experiment, training.layout, NumpyMLP(), training.repeat, training.of)
 
 
-def train_together(
-    group: Sequence[Training], dataset: Dataset, observer: Observer, recorded: Recorded | None = None
-) -> list[LaneResult]:
+def train_together(group: Sequence[Training], dataset: Dataset, observer: Observer) -> list[LaneResult]:
     """Train a group; Ctrl-C ends all of it. The result does not contain trainings that had not begun by then.
-    `recorded` keeps compiled steps for the next group.
 
     Every lane has the same results as when trained alone, to the last bit.
     """
-    if len(group) == 1:
-        (one,) = group
-        return [
-            train_once(
-                one.experiment,
-                one.layout,
-                dataset,
-                observer,
-                one.repeat,
-                one.of,
-                one.keeper,
-                one.profile,
-                one.compiled,
-                one.until,
-            )
-        ]
+    turns = Turns(group, dataset, observer)
+    while turns.going:
+        turns.take()
+    return turns.results
+
+
+def _plans(group: Sequence[Training], dataset: Dataset) -> list[Plan]:
+    """Return the plan of each training: in one stack, if they can form one."""
     lanes = [(each.experiment, each.layout) for each in group]
-    plans = plans_together(lanes, dataset) if _stackable(group) else plans_apart(lanes, dataset)
-    return _Turns(group, plans, observer, recorded).take()
+    if len(group) > 1:
+        return plans_together(lanes, dataset) if _stackable(group) else plans_apart(lanes, dataset)
+    ((training,), keeper) = group, group[0].keeper
+    if keeper is None or not keeper.other_data:
+        (plan,) = plans_apart(lanes, dataset)
+    else:
+        before = keeper.start.extra if keeper.start is not None else {}
+        scaling, target_scaling = (scaling_from(before, what) for what in ("input", "target"))
+        plan = plan_alone(
+            training.experiment,
+            training.layout,
+            dataset,
+            scaling=scaling,
+            target_scaling=target_scaling,
+            learned=learned_from(before) if before else None,
+            narrow=False,
+        )
+    if training.profile:
+        plan.loop.observer = Profiler(plan)
+    return [plan]
 
 
-class _Turns:
-    """Trainings that take turns, one epoch each."""
+class Turns:
+    """A group of trainings that take turns, one record each, from the start of each to its end."""
 
     def __init__(
-        self, group: Sequence[Training], plans: Sequence[Plan], observer: Observer, recorded: Recorded | None
+        self,
+        group: Sequence[Training],
+        dataset: Dataset,
+        observer: Observer,
+        recorded: Recorded | None = None,
+        seconds: float | None = None,
     ) -> None:
+        """Set up the trainings. `recorded` keeps compiled steps for other groups, and `seconds` is the estimated
+        duration of all of these; by default, there are no others.
+        """
+        plans = _plans(group, dataset)
         self._loop = plans[0].loop
-        seconds = sum(each.layout.seconds for each in group)
-        self._switch = Switch(plans, group[0].compiled, seconds, observer.compiling, recorded)
+        if seconds is None:
+            seconds = sum(each.layout.seconds for each in group)
+        how = "never" if group[0].profile else group[0].compiled
+        self._switch = Switch(plans, how, seconds, observer.compiling, recorded)
         self._halts = any(each.halts for each in group)
         self._going: dict[Plan, Generator[None, None, LaneResult]] = {
             plan: train_plan(plan, observer, each.repeat, each.of, each.keeper, each.until)
@@ -173,21 +193,57 @@ class _Turns:
         }
         self._ended: dict[int, LaneResult] = {}
 
-    def take(self) -> list[LaneResult]:
-        with np.errstate(all="ignore"):
-            try:
-                while self._going:
-                    self._loop.settle([plan for plan in [*self._going] if not self._turn(plan)])
-                    self._switch([*self._going])
-            except KeyboardInterrupt:
-                self._interrupt()
-            finally:  # if one of them raised, no thread may continue with another
-                for plan in self._going:
-                    plan.loop.halt()
+    @property
+    def going(self) -> int:
+        """The number of trainings that have not ended."""
+        return len(self._going)
+
+    @property
+    def replayed(self) -> bool:
+        """Whether all of its trainings replay compiled steps from now on."""
+        return all(plan.loop.compiled is not None for plan in self._going)
+
+    @property
+    def compiles(self) -> bool:
+        """Whether its trainings are likely to replay compiled steps from the start."""
+        return self._switch.ready
+
+    @property
+    def results(self) -> list[LaneResult]:
+        """The trainings that have ended, in the order of the group."""
         return [self._ended[place] for place in sorted(self._ended)]
 
+    def take(self) -> None:
+        """Train a record of each. Ctrl-C interrupts all of them."""
+        # A lane that diverges reports overflow once; NumPy would warn about every operation.
+        with np.errstate(all="ignore"):
+            try:
+                self._loop.settle([plan for plan in [*self._going] if not self._turn(plan)])
+                self._switch([*self._going])
+            except KeyboardInterrupt:
+                self.interrupt()
+            except BaseException:
+                self.halt()
+                raise
+
+    def halt(self) -> None:
+        """Stop all threads, of which none may continue if another training has raised an error."""
+        for plan in self._going:
+            plan.loop.halt()
+
+    def interrupt(self) -> None:
+        """Interrupt all trainings that have not ended; those that have not begun have no result."""
+        for plan, training in self._going.items():
+            try:
+                training.throw(KeyboardInterrupt())
+            except StopIteration as end:
+                self._ended[plan.lane] = end.value
+            except KeyboardInterrupt:  # it had not begun
+                continue
+        self._going.clear()
+
     def _turn(self, plan: Plan) -> bool:
-        """Train a plan for one epoch; return whether more are to come. Raises KeyboardInterrupt."""
+        """Train a plan for one record; return whether more are to come. Raises KeyboardInterrupt."""
         try:
             next(self._going[plan])
         except StopIteration as end:
@@ -201,13 +257,3 @@ class _Turns:
         self._ended[plan.lane] = lane
         if lane.status == "interrupted" or (lane.status == "diverged" and self._halts):
             raise KeyboardInterrupt
-
-    def _interrupt(self) -> None:
-        """Interrupt all trainings that have not ended."""
-        for plan, training in self._going.items():
-            try:
-                training.throw(KeyboardInterrupt())
-            except StopIteration as end:
-                self._ended[plan.lane] = end.value
-            except KeyboardInterrupt:  # it had not begun
-                continue

@@ -1,4 +1,4 @@
-"""Training one lane with one seed."""
+"""Training one lane with one seed, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -6,79 +6,22 @@ import math
 from collections.abc import Callable, Generator, Iterator
 
 from nnspec.checker.program import Experiment
-from nnspec.compiler.layout import Layout
-from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
-from nnspec.compiler.switch import Switch
-from nnspec.data.source import Dataset
-from nnspec.engine._numpy import np
 from nnspec.engine.losses.contract import Mean
 from nnspec.engine.schedules import Schedule
 from nnspec.errors import ensure
 from nnspec.results.lane import LaneResult
-from nnspec.results.stored import learned_from, scaling_from
 from nnspec.training.checkpoint import Keeper
 from nnspec.training.observer import Observer
-from nnspec.training.profile import Profiler
 from nnspec.training.progress import Progress, figure_names
 
-__all__ = ["train_once", "train_plan"]
+__all__ = ["train_plan"]
 
 Measure = Callable[[], tuple[float, tuple[float, ...]]]
 
 
 class _Diverged(Exception):
     """The loss became NaN or infinite. The message says where."""
-
-
-def train_once(
-    experiment: Experiment,
-    layout: Layout,
-    dataset: Dataset,
-    observer: Observer,
-    repeat: int = 1,
-    of: int = 1,
-    keeper: Keeper | None = None,
-    profile: bool = False,
-    compiled: str = "never",
-    until: int = 0,
-) -> LaneResult:
-    """Train a lane until its last epoch, until it stops early or diverges, or until Ctrl-C; or until it pauses after
-    epoch `until`, if that is not 0.
-
-    None of these raises. With a `keeper`, it resumes from that checkpoint, if any, and writes checkpoints. With
-    `profile`, each part of its steps is timed.
-    """
-    if keeper is not None and keeper.other_data:
-        before = keeper.start.extra if keeper.start is not None else {}
-        scaling, target_scaling = (scaling_from(before, what) for what in ("input", "target"))
-        plan = plan_alone(
-            experiment,
-            layout,
-            dataset,
-            scaling=scaling,
-            target_scaling=target_scaling,
-            learned=learned_from(before) if before else None,
-            narrow=False,
-        )
-    else:
-        plan = plan_alone(experiment, layout, dataset)
-    if profile:
-        plan.loop.observer = Profiler(plan)
-    switch = Switch([plan], "never" if profile else compiled, layout.seconds, observer.compiling)
-    training = train_plan(plan, observer, repeat, of, keeper, until)
-    # A lane that diverges reports overflow once; NumPy would warn about every operation.
-    with np.errstate(all="ignore"):
-        while True:
-            try:
-                next(training)
-                try:
-                    switch([plan])
-                except KeyboardInterrupt as pressed:
-                    training.throw(pressed)
-            except StopIteration as end:
-                lane: LaneResult = end.value
-                return lane
 
 
 def train_plan(
@@ -89,7 +32,12 @@ def train_plan(
     keeper: Keeper | None = None,
     until: int = 0,
 ) -> Generator[None, None, LaneResult]:
-    """Train a plan as `train_once` does, pausing after the lane has started and after every epoch but the last."""
+    """Train a plan until its last epoch, until it stops early or diverges, or until Ctrl-C; or until it pauses after
+    epoch `until`, if that is not 0. None of these raises.
+
+    It yields after the lane has started and after every epoch but the last. With a `keeper`, it resumes from that
+    checkpoint, if any, and writes checkpoints.
+    """
     initial = plan.experiment.initial
     ensure(initial is None or initial.complete, "initial weights were not read before training")
     progress = Progress(plan, repeat, of, keeper, until)
