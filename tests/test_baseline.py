@@ -18,7 +18,8 @@ from typing import IO, Any
 
 import pytest
 from markdown_it import MarkdownIt
-from tiny_spec import command, spec
+from tiny_spec import command, compiled, spec
+from tiny_spec import run as train
 
 from nnspec.files import lock_folder, output
 from nnspec.project import against, testing
@@ -36,7 +37,7 @@ from nnspec.project.baseline import (
 from nnspec.project.junit import ReportError
 from nnspec.project.markdown import LARGEST, page, write_page
 from nnspec.project.planning import Planned, Schedule, planned, shards
-from nnspec.project.remembering import RecordedLane, compared
+from nnspec.project.remembering import Now, RecordedLane, compared
 from nnspec.project.testing import Case, Memory, SpecReport
 from nnspec.semantics.meaning import Meaning
 
@@ -385,6 +386,23 @@ def test_a_figure_fails_only_if_a_test_shows_it(figure: str, new: list[float], o
     assert bool(found.lack) == (outcome == "unclear")
 
 
+def test_a_lost_training_is_no_rounding_error() -> None:
+    then, now = entry_of({"loss": [0.3] * 5}), entry_of({"loss": [0.3] * 4 + [math.nan]}, kernels="other")
+    assert [each.outcome for each in compared(then, now, 0.05)] == ["unclear"]
+
+
+def test_a_seed_that_is_missing_is_not_reproduced() -> None:
+    (found,) = compared(entry_of({"loss": LOSSES}), entry_of({"loss": LOSSES[:4]}), 0.05)
+    assert (found.outcome, found.text) == ("not reproduced", "seed 4 gave 0.3, now nothing")
+
+
+def test_an_interrupted_run_is_not_recorded_even_if_all_lanes_had_begun() -> None:
+    now, result = Now(compiled(SPEC)), train(SPEC)
+    assert now.entry(result, {}, passed=True, seconds=1.0) is not None
+    result.interrupted = True
+    assert now.entry(result, {}, passed=True, seconds=1.0) is None
+
+
 def test_one_seed_cannot_tell_and_says_what_can() -> None:
     (found,) = compared(entry_of({"loss": [0.3]}), entry_of({"loss": [9.0]}, kernels="other"), 0.05)
     assert (found.outcome, found.lack) == ("unclear", "a test needs several seeds: set `train.repeats`")
@@ -441,6 +459,7 @@ def test_the_level_is_shared_by_all_figures_of_a_run() -> None:
         ),
         (lambda text: text.replace('"shared"', '"other"'), "`meaning` of the entry of 'a.nn' is damaged"),
         (lambda text: text.replace('"lanes": {', '"lanes": {"X": 3, ', 1), "lane 'X' of a.nn cannot be '3'"),
+        (lambda text: text.replace('"SGD": {', '"Sgd": {', 1), "of the entry of 'a.nn' have different lanes"),
         (lambda text: text.replace('"a.nn"', '"a\\u0000.nn"'), "is not a path"),
         (lambda text: "[" * 100_000, "cannot be used as a baseline"),
         (
@@ -555,6 +574,7 @@ def test_a_page_is_never_larger_than_its_limit() -> None:
         assert counted
         assert sum(counted) + text.count("\n| ") - 2 * text.count("\n### ") == 40 + 70 + 40
     assert "more" not in page(tested, [], "40 failed")
+    assert 6_000 < len(page([], ["<" * 300] * 70, "<" * 1000, 8_000).encode()) <= 8_000
     assert LARGEST < 1024**2
 
 

@@ -100,6 +100,7 @@ def test_times_of_repeats_say_how_many_reached_it() -> None:
     assert times_to_target([30, 50]).expected == 40
     assert math.isnan(times_to_target([30, math.nan]).expected), "what the other one took is not known"
     assert times_to_target([30, math.inf]).median == math.inf
+    assert math.isnan(times_to_target([30, math.inf]).expected)
 
 
 def test_times_that_none_reached() -> None:
