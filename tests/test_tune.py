@@ -239,6 +239,16 @@ def test_diff_and_show_have_the_search() -> None:
 
 
 HELPS = {
+    "brackets for a section": (f"tune [ {LR} ]", "sections have braces: `tune { … }`"),
+    "parentheses for a range": (
+        "tune { optimizer.lr = (1e-4, 2 * 3) }",
+        "a range is `uniform(1e-4, 2 * 3)` or `loguniform(1e-4, 2 * 3)`; a choice is a list: `[1e-4, 2 * 3]`",
+    ),
+    "parentheses for a choice": ("tune { train.batch = (8, 16, 32) }", "a choice is a list: `[8, 16, 32]`"),
+    "exponents": ("tune { optimizer.lr = loguniform(-4, 0) }", "for 10^-4 to 10^0, write `loguniform(1e-4, 1)`"),
+    "exponents below one": ("tune { optimizer.lr = loguniform(-4, -1) }", "write `loguniform(1e-4, 1e-1)`"),
+    "broken exponents": ("tune { optimizer.lr = loguniform(-2.5, 0.5) }", "write `loguniform(0.00316, 3.16)`"),
+    "a logarithm of 0": ("tune { optimizer.lr = loguniform(0, 1) }", "the smallest value worth trying"),
     "an argument of a schedule": (
         "optimizer = SGD(lr=cosine(0.1))\ntune { optimizer.lr.start = loguniform(1e-3, 1) }",
         "let start = 0.1",
@@ -278,6 +288,28 @@ def test_the_help_says_what_to_write(more: str, help: str) -> None:
     assert len(found) == 1
     assert help in str(found[0].help)
     assert "test_" not in str(found[0].help)
+
+
+@pytest.mark.parametrize(
+    "written", ["loguniform(1e-4, 1e-1)", "loguniform(0.00316, 3.16)", "uniform(1e-4, 2 * 3)", "[8, 16]"]
+)
+def test_the_help_works_when_followed(written: str) -> None:
+    assert tuned(f"tune {{ optimizer.lr = {written} }}").tuning is not None
+
+
+def test_files_of_another_folder_are_not_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = "data = Digits(train=50, test=20)\nmodel { Linear(10) }\nloss = CrossEntropy\noptimizer = SGD(lr=0.1)\n"
+    (tmp_path / "x.nn").write_text(f"{network}train {{ epochs = 1; validation = 0.2 }}\n")
+    for name in ("a", "b"):
+        assert command("run", tmp_path / "x.nn", "--out", tmp_path / name).returncode == 0
+    files = '["a/run/weights.npz", "b/run/weights.npz"]'
+    (tmp_path / "x.nn").write_text(f"{(tmp_path / 'x.nn').read_text()}tune {{ budget = 2; init_from = {files} }}\n")
+    said = command("check", tmp_path / "x.nn")
+    assert said.returncode == 1
+    assert f"`cd {tmp_path}`" in said.stdout
+    monkeypatch.chdir(tmp_path)
+    assert command("run", "x.nn", "--out", "c").returncode == 0
+    assert command("verify", "c").returncode == 0
 
 
 def test_help_in_lanes_and_flags() -> None:

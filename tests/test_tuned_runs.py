@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_spec import spec
+from tiny_spec import command, spec
 
 import nnspec
 from nnspec.analysis.verify import other_results
@@ -338,6 +338,46 @@ def test_a_tuned_run_is_verified_with_its_search(tmp_path: Path) -> None:
     found = nnspec.runs.verify(tmp_path / "run")
     assert found.same
     assert len(found.matches) == 8 + 4
+
+
+def test_identical_trials_of_a_lane_share_a_row(shared: Path, tmp_path: Path) -> None:
+    def printed(path: Path) -> list[str]:
+        return [" ".join(line.split()) for line in command("verify", path, shared / "trials").stdout.splitlines()]
+
+    assert [line for line in printed(shared / "trials") if "trial" in line and "/" not in line] == [
+        "SGD 2 2 4 4 trials identical, bit for bit",
+        "Adam 2 2 4 4 trials identical, bit for bit",
+    ]
+    shutil.copytree(shared, tmp_path / "run")
+    path = tmp_path / "run" / "trials" / "history.json"
+    history = json.loads(path.read_text())
+    history["lanes"]["SGD,trial=3"]["val_loss"][1] += 1
+    path.write_text(json.dumps(history))
+    assert [line for line in printed(tmp_path / "run" / "trials") if "trial" in line and "/" not in line] == [
+        "SGD 2 2 4 3 trials identical, bit for bit",
+        "SGD,trial=3 2 2 4 differ in epoch 2: val_loss",
+        "Adam 2 2 4 4 trials identical, bit for bit",
+    ]
+
+
+def test_a_comparison_says_how_runs_were_tuned(shared: Path, tmp_path: Path) -> None:
+    tuned = json.loads((shared / "summary.json").read_text())["tuned"]
+    rates = {
+        study["lane"]: study["trials"][study["chosen"] - 1]["settings"]["optimizer.lr"] for study in tuned["studies"]
+    }
+    nnspec.run(text(""), out=tmp_path / "plain", offline=True)
+    said = " ".join(command("compare", shared, tmp_path / "plain").stdout.split())
+    assert (
+        f"tuned by val_loss: best of 4 trials per lane (halton search) SGD: lr = {rates['SGD']:.4g}, best val loss"
+        in said
+    )
+    assert f" Adam: lr = {rates['Adam']:.4g}, best val loss" in said
+    assert "plain: not tuned; its settings are those of the spec" in said
+    one, other = json.loads(command("compare", shared, tmp_path / "plain", "--json").stdout)["runs"]
+    flags = [f"{lane}.optimizer.lr={rate!r}" for lane, rate in rates.items()]
+    assert one["tuned"] == {"by": "val_loss", "budget": 4, "search": "halton", "chosen": flags}
+    assert other["tuned"] is None
+    assert "tuned" not in command("compare", tmp_path / "plain").stdout
 
 
 def test_another_choice_is_not_verified(tmp_path: Path) -> None:

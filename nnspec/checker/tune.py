@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from nnspec.checker.binding import Given
@@ -302,6 +303,18 @@ def _dimension(setting: Assignment, lane: str, chosen: bool, evaluator: Evaluato
     if lane and TUNE.get(setting.text) is not None:
         help = f"write `tune.{setting.text} = …`, without the lane"
         findings.error("NN203", f"`{setting.text}` is the same for every lane", setting.span, help=help)
+        return None
+    folder = setting.span.source.folder
+    if setting.path[0].text == "init_from" and not chosen and folder.resolve() != Path.cwd():
+        message = "`tune` cannot choose among files of another folder: the race would read them in the working folder"
+        findings.error("NN203", message, setting.span, help=f"change to the folder of the spec: `cd {folder}`")
+        return None
+    if isinstance(expression, tree.TupleOf) and not chosen:
+        ends = [" ".join(item.span.text.split()) for item in expression.items]
+        help = f"a choice is a list: `[{', '.join(ends)}]`"
+        if len(ends) == 2:
+            help = f"a range is `uniform({', '.join(ends)})` or `loguniform({', '.join(ends)})`; {help}"
+        findings.error("NN305", "values in parentheses are not a search space", expression.span, help=help)
         return None
     listed = items_of(expression, evaluator)
     if isinstance(listed, Unknown):

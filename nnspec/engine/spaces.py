@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from nnspec.engine.part import Also, ArgumentFault, PlainPart, Positive, Range, comparable
+from nnspec.engine.part import Also, ArgumentFault, PlainPart, Range, comparable
 
 __all__ = ["Choice", "Integers", "LogUniform", "Space", "UniformSpace"]
 
@@ -22,6 +22,8 @@ _EDGE = 0.05
 _CLOSEST = 1e-10
 """The least relative difference between the ends of a space."""
 _FAR = 10**12
+_EXPONENT = 12
+"""Numbers up to this one may be meant as exponents."""
 
 Low = Also("min", "lower", "lower_bound", "minval", "a", "start", "from_")
 High = Also("max", "upper", "upper_bound", "maxval", "b", "stop", "to")
@@ -111,6 +113,20 @@ def _ascending(low: float, high: float, space: str) -> None:
         raise ArgumentFault("high", message, f"exchange them: `{space}({high:g}, {low:g})`")
 
 
+def _positive(low: float, high: float) -> None:
+    """Raise ArgumentFault unless both are greater than 0."""
+    name, wrong = ("low", low) if low <= 0 else ("high", high)
+    if wrong > 0:
+        return
+    help = "a logarithmic scale has no 0: use the smallest value worth trying, such as 1e-5"
+    if -_EXPONENT <= low < high <= _EXPONENT and low < 0:
+        ends = [f"1e{end:g}" if end == int(end) and end else f"{10.0**end:.3g}" for end in (low, high)]
+        help = (
+            f"the ends are values, not exponents; for 10^{low:g} to 10^{high:g}, write `loguniform({', '.join(ends)})`"
+        )
+    raise ArgumentFault(name, f"`{name}` must be greater than 0, got {wrong:g}", help)
+
+
 class UniformSpace(Space):
     """Numbers between `low` and `high`, all equally likely: low + u · (high − low).
 
@@ -177,10 +193,11 @@ class LogUniform(Space):
         "its bounds are values, not logarithms: `loguniform(1e-4, 1)`",
     )
     examples = ({"low": 1e-5, "high": 0.1}, {"low": 0.1, "high": 0.11}, {"low": 1e-300, "high": 1e300})
-    low: Annotated[Positive, Low]
-    high: Annotated[Positive, High]
+    low: Annotated[float, Low]
+    high: Annotated[float, High]
 
     def __post_init__(self) -> None:
+        _positive(self.low, self.high)
         _ascending(self.low, self.high, self.spec_name)
         if self.width <= _CLOSEST:
             raise ArgumentFault("high", "`low` and `high` agree to ten digits: there is nothing to tune")

@@ -245,6 +245,14 @@ def _brace(place: _Place) -> Diagnostic | None:
     return _error("unexpected `{`", place.span, help)
 
 
+def _square(place: _Place) -> Diagnostic | None:
+    """`tune [ optimizer.lr = 0.1 ]`."""
+    if place.kinds[:2] != ["NAME", "LSQB"] or _is_part(place.head) or not place.inside():
+        return None
+    bracket = span_of(place.source, place.tokens[place.first + 1])
+    return _error(f"unexpected `[` after `{place.head}`", bracket, f"sections have braces: `{place.head} {{ … }}`")
+
+
 def _arrow(place: _Place) -> Diagnostic | None:
     """`Linear(64) -> ReLU`."""
     token, before = place.token, place.before
@@ -272,6 +280,7 @@ _RULES: tuple[Callable[[_Place], Diagnostic | None], ...] = (
     _import,
     _reserved,
     _two_words,
+    _square,
     _run_together,
     _equal,
     _colon,

@@ -10,12 +10,13 @@ from nnspec.analysis.contest import Contest, Entry
 from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.records.saved import SavedRun, usable
 from nnspec.reprs import TableRepr
+from nnspec.results.tuning import Tuned
 from nnspec.semantics.comparison import Difference
 from nnspec.statistics.comparison import Comparison, Contender
 from nnspec.text import finite, printable
 from nnspec.view.terminal.screen import Column, say, table
 from nnspec.view.terminal.spec_diff import difference_record, print_difference
-from nnspec.view.wording import numbers
+from nnspec.view.wording import numbers, tuning
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +50,16 @@ def print_compared(found: ComparedRuns, console: Console) -> None:
     console.print()
     console.print(table(list(_columns(contest)), console.width))
     console.print()
+    searches = [_search(saved) for saved in contest.saved]
+    if any(searches):
+        for name, tuned in zip(contest.runs, searches, strict=True):
+            if tuned is None:
+                say(console, printable(f"! {name}: not tuned; its settings are those of the spec"), style="yellow")
+            else:
+                say(console, printable(f"– {name}: {tuning.title(tuned)}"))
+                for choice in tuning.choices(tuned):
+                    say(console, printable(f"  {choice}"), style="dim")
+        console.print()
     for index in range(1, len(contest.runs)):
         print_unlike(found, index, console)
         console.print()
@@ -80,6 +91,13 @@ def head(saved: SavedRun) -> str:
         uses = [f"{use['source']} {use['train']:,} train / {use['test']:,} test" for use in summary["data"]]
         when = str(summary["started"])[:16].replace("T", " ")
         return printable(" · ".join(word for word in (str(summary["title"]), *uses, when) if word))
+
+
+def _search(saved: SavedRun) -> Tuned | None:
+    """Return the search of a run; None if it was not tuned. Raises RunError for a damaged record."""
+    with usable(saved.path / "summary.json"):
+        record = saved.summary.get("tuned")
+        return None if record is None else Tuned.of_record(record)
 
 
 def _columns(contest: Contest) -> Iterator[Column]:
@@ -126,7 +144,12 @@ def compared_record(found: ComparedRuns) -> dict[str, Any]:
     contest = found.contest
     return {
         "runs": [
-            {"name": name, "path": saved.path.as_posix(), "title": saved.summary["title"]}
+            {
+                "name": name,
+                "path": saved.path.as_posix(),
+                "title": saved.summary["title"],
+                "tuned": None if (tuned := _search(saved)) is None else _search_record(tuned),
+            }
             for name, saved in zip(contest.runs, contest.saved, strict=True)
         ],
         "lanes": [_entry_record(entry) for entry in contest.entries],
@@ -139,6 +162,10 @@ def compared_record(found: ComparedRuns) -> dict[str, Any]:
         "comparisons": [_comparison_record(contest, each) for each in contest.comparisons],
         "notes": list(contest.notes),
     }
+
+
+def _search_record(tuned: Tuned) -> dict[str, Any]:
+    return {"by": tuned.by, "budget": tuned.budget, "search": tuned.search, "chosen": tuned.flags()}
 
 
 def _entry_record(entry: Entry) -> dict[str, Any]:

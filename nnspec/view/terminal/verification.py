@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from nnspec.analysis.verify import Verification
+from nnspec.analysis.verify import Match, Verification
 from nnspec.environment import in_words
 from nnspec.text import printable
 from nnspec.view.terminal.screen import Column, say, table
@@ -16,19 +18,43 @@ if TYPE_CHECKING:
 __all__ = ["print_verification", "verification_record"]
 
 
+_TRIAL = re.compile(r"(?:,?study=\d+)?,?trial=\d+$")
+"""The end of the name of a trial."""
+
+
+def _rows(matches: Sequence[Match]) -> list[list[Match]]:
+    """Return the trainings of each row: the identical trials of a lane share one."""
+    rows: dict[object, list[Match]] = {}
+    for number, match in enumerate(matches):
+        trial = _TRIAL.search(match.lane)
+        key = match.lane[: trial.start()] if trial is not None and match.same else number
+        rows.setdefault(key, []).append(match)
+    return [*rows.values()]
+
+
+def _lane(row: Sequence[Match]) -> str:
+    return row[0].lane if len(row) == 1 else _TRIAL.sub("", row[0].lane) or "trials"
+
+
+def _range(values: Iterable[int]) -> str:
+    low, *others = sorted(set(values))
+    return f"{low} to {others[-1]}" if others else str(low)
+
+
 def print_verification(found: Verification, console: Console) -> None:
-    """Print a line per training, and other differences between the two runs."""
+    """Print a line per training, or per lane for identical trials, and other differences between the two runs."""
     say(console, printable(f"{found.one} and {found.other}"), style="bold")
     console.print()
-    rows = found.matches
-    styles = ["green" if row.same else "bold red" for row in rows]
+    rows = _rows(found.matches)
+    styles = ["green" if row[0].same else "bold red" for row in rows]
     columns = [
-        Column("lane", [printable(row.lane) for row in rows]),
-        Column("seed", [str(row.seed) for row in rows], right=True),
-        Column("epochs", [str(row.epochs) for row in rows], 2, right=True),
-        Column("tensors", [str(row.tensors) for row in rows], 4, right=True),
+        Column("lane", [printable(_lane(row)) for row in rows]),
+        Column("seed", [_range(match.seed for match in row) for row in rows], right=True),
+        Column("epochs", [_range(match.epochs for match in row) for row in rows], 2, right=True),
+        Column("tensors", [_range(match.tensors for match in row) for row in rows], 4, right=True),
     ]
-    columns.append(Column("", [printable(row.text) for row in rows], styles=styles, prose=True))
+    texts = [f"{len(row)} trials {row[0].text}" if len(row) > 1 else row[0].text for row in rows]
+    columns.append(Column("", [printable(text) for text in texts], styles=styles, prose=True))
     console.print(table(columns, console.width))
     console.print()
     if not found.data:
@@ -46,7 +72,7 @@ def print_verification(found: Verification, console: Console) -> None:
         say(console, printable(f"! {name}: {in_words(then)}, and {in_words(now)}"), style="yellow")
     if found.same:
         say(console, "✓ identical, bit for bit", style="green")
-    elif not found.environment and found.data and any(not row.same for row in rows):
+    elif not found.environment and found.data and any(not match.same for match in found.matches):
         say(console, "– versions, machine and BLAS are the same", style="dim")
 
 
