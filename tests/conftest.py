@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import signal
@@ -56,6 +57,16 @@ sys.dont_write_bytecode = False  # or each session, and each process of it, woul
 _CACHE = tempfile.TemporaryDirectory(prefix="nnspec-tests-")
 os.environ["MPLCONFIGDIR"] = matplotlib.get_cachedir()
 os.environ["XDG_CACHE_HOME"] = _CACHE.name
+
+
+# What is made until the first test starts stays: thousands of items, and modules. The collector need not look at it.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from here on, but not what all tests share."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,6 +23,7 @@ from typing import Any, NoReturn, TextIO
 from tiny_spec import COMMAND, environment
 
 from nnspec.cli import main
+from nnspec.executors import processes
 from nnspec.native.builder import the_builder
 
 __all__ = ["forked", "server", "start"]
@@ -70,6 +71,7 @@ def _become(arguments: Sequence[str], env: dict[str, str]) -> NoReturn:
     code: Any = 70
     try:
         the_builder.cache_clear()  # the tests may have one that compiles kernels; its pipe is closed here
+        processes.get_context = get_context  # the server is a child of another process
         gc.freeze()  # garbage of the tests may hold files: collected here, it would close this process's own
         os.closerange(3, 4096)  # with it the pipe on which `Popen` waits for a program to be executed
         faulthandler.disable()

@@ -245,7 +245,9 @@ TEXTS: dict[str, Callable[[int], str]] = {
     "ten thousand layers": rows(10_000, "Linear(64)\nReLU\n", "model {\n{}Linear(10)\n}\n", BARE),
     "twenty thousand layers": rows(20_000, "ReLU\n", "model {\nLinear(10)\n{}}\n", BARE),
     "repeated layers": lambda size: BARE + f"model {{ Linear(10); ReLU * {min(size, 20_000)} }}",
-    "repeated blocks": lambda size: BARE + f"block B {{ ReLU * 100 }}\nmodel {{ Linear(10); B * {min(size, 199)} }}",
+    "repeated blocks": lambda size: (
+        BARE + f"block B {{ ReLU * 100 }}\nmodel {{ Linear(10); B * {min(size // 20, 199)} }}"
+    ),
     "repeated blocks of nothing": lambda size: (
         BARE + f"block B {{ }}\nmodel {{ Linear(10); {'B * 20000;' * (size // 10)} }}"
     ),

@@ -25,7 +25,7 @@ from nnspec.syntax.format import format_source
 __all__ = ["checks", "formats", "reads"]
 
 
-_MOST_FIXED = 40  # findings: fixing may check the text once for each
+_MOST_FIXED = 15  # findings: fixing may check the text once for each
 
 
 # check

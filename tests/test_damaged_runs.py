@@ -21,7 +21,7 @@ from nnspec.view.terminal.run_comparison import compared_record, print_compared
 from nnspec.view.terminal.verification import print_verification, verification_record
 
 INSTEAD = [None, -1, 0, 1e308, "", "x", "<script>", [], {}, [None], {"a": 1}, True, 10**400, "\x1b[31m", "a\nb", 1e999]
-ROUNDS = 25
+ROUNDS = 12
 DATA = "Digits(train=20, test=5)"
 
 

@@ -109,7 +109,7 @@ CONTROLS = st.text(alphabet=st.characters(max_codepoint=0xFF), max_size=120)
 ANY: Strategies = {"text": CHARACTERS | LINE_ENDS | CONTROLS, "flag": st.none() | CHARACTERS}
 
 
-@settings(STEADY, max_examples=150)
+@settings(STEADY, max_examples=75)
 @given(**ANY)
 def test_any_text(text: str, flag: str | None) -> None:
     checks(text, [] if flag is None else [flag])
@@ -144,7 +144,7 @@ INSIDE = st.sampled_from(
 WORDS: Strategies = {"text": words(), "around": INSIDE, "base": st.booleans()}
 
 
-@settings(STEADY, max_examples=300)
+@settings(STEADY, max_examples=120)
 @given(**WORDS)
 def test_any_words_of_the_language(text: str, around: str, base: bool) -> None:
     whole = BASE * base + around.format(text)
@@ -167,7 +167,7 @@ RIGHT: Strategies = {"chance": st.randoms(use_true_random=False)}
 EDITED: Strategies = {**RIGHT, "count": st.integers(1, 3)}
 
 
-@settings(STEADY, max_examples=60)
+@settings(STEADY, max_examples=30)
 @given(**RIGHT)
 def test_a_spec_that_is_right_has_a_program(chance: random.Random) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -179,7 +179,7 @@ def test_a_spec_that_is_right_has_a_program(chance: random.Random) -> None:
         assert checks(formatted, folder=folder).compiled is not None
 
 
-@settings(STEADY, max_examples=200)
+@settings(STEADY, max_examples=80)
 @given(**EDITED)
 def test_a_spec_with_a_few_edits(chance: random.Random, count: int) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -209,7 +209,7 @@ BYTES_OF_ANY_KIND: Strategies = {
 }
 
 
-@settings(STEADY, max_examples=200)
+@settings(STEADY, max_examples=100)
 @given(**BYTES_OF_ANY_KIND)
 def test_any_bytes(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import start
+from tiny_spec import nnspec as nnspec_anew
 from tiny_spec import reach_epoch
 
 import nnspec
@@ -28,24 +28,17 @@ train { epochs = 2 }
 """
 
 
-def nnspec_process(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+def nnspec_process(*arguments: str, cwd: Path, **variables: str) -> subprocess.Popen[str]:
     (cwd / "a.nn").write_text(SPEC, encoding="utf-8")
-    return subprocess.Popen(
-        [sys.executable, "-c", "from nnspec.cli import main; main()", *arguments],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    return start(*arguments, cwd=cwd, variables=variables, **pipes)
 
 
 @pytest.mark.parametrize("backend", ["module://nowhere.at_all", "nope"])
-@pytest.mark.usefixtures("drawn")
 def test_a_backend_that_is_not_installed_does_not_matter(backend: str, tmp_path: Path) -> None:
-    process = nnspec_process("run", "a.nn", "-q", "--out", "out", cwd=tmp_path, MPLBACKEND=backend)
-    _, err = process.communicate()
-    assert (process.returncode, err) == (0, "")
+    (tmp_path / "a.nn").write_text(SPEC, encoding="utf-8")
+    done = nnspec_anew("run", "a.nn", "-q", "--out", "out", cwd=tmp_path, MPLBACKEND=backend)
+    assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "out" / "curves.png").stat().st_size > 1000
 
 

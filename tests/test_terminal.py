@@ -35,6 +35,7 @@ def test_a_run_says_nothing_on_stderr_and_makes_no_warnings(here: Path) -> None:
     assert sorted(os.listdir(here)) == ["a.nn", "runs", "stand_in.nn"]
 
 
+@pytest.mark.usefixtures("drawn")
 def test_divergence_makes_no_warnings(here: Path) -> None:
     done = forked("run", "a.nn", "--set", "SGD.optimizer.lr=1e30", cwd=here)
     assert done.returncode == 1
@@ -42,6 +43,7 @@ def test_divergence_makes_no_warnings(here: Path) -> None:
     assert done.stderr.endswith("\n1 warning in --set\n")
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_title_that_no_font_has_makes_no_warnings(here: Path) -> None:
     titled = 'race "训练 $\\\\frac$" { SGD }'
     (here / "b.nn").write_text(spec().replace("optimizer = SGD(lr=0.1)", titled), "utf-8")
@@ -181,16 +183,9 @@ def test_ctrl_c_keeps_what_was_trained_on_disk(here: Path) -> None:
 @posix
 @pytest.mark.parametrize(("jobs", "name"), [("1", "SIGINT"), ("2", "SIGINT"), ("2", "SIGTERM"), ("2", "SIGHUP")])
 def test_ctrl_c_ends_all_lanes_that_train(here: Path, jobs: str, name: str) -> None:
-    with subprocess.Popen(
-        [*COMMAND, "run", "a.nn", "--set", "train.epochs=1000000", "--jobs", jobs],
-        cwd=here,
-        env=environment(here / ".cache"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        start_new_session=True,
-    ) as process:
+    words = ("run", "a.nn", "--set", "train.epochs=1000000", "--jobs", jobs)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    with start(*words, cwd=here, start_new_session=True, **pipes) as process:
         assert process.stdout is not None
         try:
             for lane in ("SGD", "Adam"):
@@ -233,6 +228,7 @@ def on_a_terminal(here: Path, arguments: list[str], columns: int = 100, **variab
 
 
 @posix
+@pytest.mark.usefixtures("drawn")
 def test_a_terminal_shows_a_live_table_with_colours_and_ends_clean(here: Path) -> None:
     code, text = on_a_terminal(here, ["run", "a.nn"])
     assert code == 0
