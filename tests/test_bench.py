@@ -22,9 +22,12 @@ from tiny_spec import OFFLINE, TOGETHER, command, spec
 import nnspec
 from nnspec import BenchError, BenchResult
 from nnspec.benchmark.plan import fit, plan_bench
+from nnspec.benchmark.reading import digests_of, entries_of
 from nnspec.benchmark.record import open_bench, write_views
 from nnspec.benchmark.running import bench_into
 from nnspec.benchmark.verifying import verify_bench
+from nnspec.data.source import Access, DataError
+from nnspec.records.saved import open_run
 from nnspec.results.bench import MEASURES, BenchRun, Entry, Problem
 from nnspec.statistics.significance import mean
 from nnspec.training.observer import Silent
@@ -314,6 +317,74 @@ def test_a_budget_of_time_leaves_trials_out_before_problems(specs: Path, tmp_pat
     assert ended == [("easy", True), ("hard_1_", False)]
     assert (rest.trials, rest.asked, rest["easy"]) == (result.trials, 40, result["easy"])
     assert all(entry.trials == result.trials for entry in rest["hard_1_"].entries)
+
+
+def test_estimates_of_a_resumed_bench_are_corrected_by_what_is_done(specs: Path, done: BenchResult) -> None:
+    with chdir(specs):
+        plan = plan_bench(["problems/easy.nn", "problems/hard_1%.nn"], "contestants.nn")
+    easy, hard = plan.problems
+    took = replace(done["easy"], took=10 * easy.seconds(plan.trials))
+    before = replace(done, problems=(took, replace(done["hard_1_"], status="interrupted")))
+    assert fit(plan, math.inf, before).expected == {
+        "easy": 0.0,
+        "hard_1_": pytest.approx(10 * hard.seconds(plan.trials)),
+    }
+    other = replace(before, set=("seed=9",))
+    assert fit(replace(plan, set=("seed=3",)), math.inf, other).expected["easy"] == easy.seconds(plan.trials)
+
+
+def test_trials_are_estimated_as_often_as_spaces_have_settings(specs: Path, tmp_path: Path) -> None:
+    (tmp_path / "few.nn").write_text("race { SGD; Adam }\ntune { budget = 40; optimizer.lr = [0.1, 0.2, 0.3] }\n")
+    with chdir(specs):
+        (planned,) = plan_bench(["problems/easy.nn"], str(tmp_path / "few.nn")).problems
+    assert planned.seconds(2) < planned.seconds(3) == planned.seconds(40)
+
+
+def test_a_run_that_was_changed_is_done_again(specs: Path, done: BenchResult, tmp_path: Path) -> None:
+    with chdir(specs):
+        shutil.copytree("out", tmp_path / "out")
+        (tmp_path / "out/easy/history.json").write_bytes((tmp_path / "out/easy/history.json").read_bytes() + b" ")
+        ended: list[tuple[str, bool]] = []
+        again = bench_into(
+            plan_bench(["problems/easy.nn", "problems/hard_1%.nn"], "contestants.nn"),
+            tmp_path / "out",
+            OFFLINE,
+            Silent(),
+            replace(TOGETHER, resume=True),
+            ends=lambda problem, before: ended.append((problem.name, before)),
+        )
+    assert ended == [("easy", False), ("hard_1_", True)]
+    assert digests_of(tmp_path / "out/easy") == again["easy"].digests
+
+
+def test_only_a_problem_that_reads_files_is_given_the_data_folder(
+    specs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = []
+
+    def refuse(compiled: Any, access: Access, *others: Any, **options: Any) -> None:
+        folders.append(access.data_dir)
+        raise DataError("there is no data")
+
+    monkeypatch.setattr("nnspec.benchmark.running.run_into", refuse)
+    digits = problem(data="MNIST(train=80, test=30)").replace("Linear(3)", "Linear(10)")
+    (tmp_path / "mnist.nn").write_text(digits)
+    with chdir(specs):
+        plan = plan_bench(["problems/easy.nn", str(tmp_path / "mnist.nn")], "contestants.nn")
+    bench_into(plan, tmp_path / "out", Access(tmp_path, offline=True), Silent(), TOGETHER)
+    assert folders == [None, tmp_path]
+
+
+def test_a_training_that_diverged_has_no_figure(specs: Path, done: BenchResult, tmp_path: Path) -> None:
+    with chdir(specs):
+        shutil.copytree("out/easy", tmp_path / "easy")
+        record = json.loads((tmp_path / "easy/summary.json").read_text())
+        record["lanes"][0]["repeats"][1]["status"] = "diverged"
+        (tmp_path / "easy/summary.json").write_text(json.dumps(record))
+        entries = [*entries_of(open_run(tmp_path / "easy"), "val_loss", 0.9, True)]
+    (entry,) = (each for each in entries if each.contestant == record["lanes"][0]["name"])
+    assert [run.figure is None for run in entry.runs] == [False, True, False]
+    assert [run.test is None for run in entry.runs] == [False, True, False]
 
 
 @pytest.mark.parametrize("other", [["--set", "tune.budget=3"], ["--set", "seed=9"], ["contestants"]])

@@ -102,6 +102,11 @@ def test_flags_set_the_search_and_fix_settings() -> None:
     assert [lane.optimizer.values()["lr"] for lane in found.lanes] == [0.7, 0.3]
 
 
+def test_a_flag_that_sets_an_optimizer_fixes_its_arguments() -> None:
+    found = tuning(f"tune {{ {LR} }}", "SGD.optimizer=SGD(lr=0.5)")
+    assert [*found.spaces] == ["Adam"]
+
+
 def test_with_every_setting_fixed_there_is_no_search() -> None:
     assert tuned("tune { SGD.optimizer.lr = loguniform(0.01, 1) }", "SGD.optimizer.lr=0.7").tuning is None
 
