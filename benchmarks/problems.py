@@ -1,6 +1,6 @@
 """What is hard about each of specs/problems, in figures: the table of docs/problems.md.
 
-python benchmarks/problems.py [PROBLEM …] [--data-dir DIR] [--rounds 3] [--controls]
+python benchmarks/problems.py [PROBLEM …] [--data-dir DIR] [--rounds 3] [--controls | --times]
 
 All but the time are measured at the weights that the best setting of benchmarks/targets.json has after a quarter of its
 epochs, in float64, on the first 512 training samples:
@@ -16,7 +16,8 @@ epochs, in float64, on the first 512 training samples:
 Time is that of a training with Adam over that of the lane Adam of specs/race.nn with Digits, the median of a few rounds
 in which the two take turns.
 
-With --controls, it prints instead what SGD, Momentum and Adam reach at their best where what is hard was removed.
+With --times, it only prints the times, with their range over the rounds. With --controls, it prints instead what SGD,
+Momentum and Adam reach at their best where what is hard was removed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ import nnspec
 from nnspec.api import compile_spec
 from nnspec.compiler.plan import build_network
 from nnspec.data.source import Access
+from nnspec.environment import one_blas_thread
 from nnspec.runner.gradients import _samples
 
 SAMPLES, BATCHES, MOST = 512, 16, 2500
@@ -139,15 +142,15 @@ def _sizes(place: Place, gradient: Array) -> list[float]:
     return [float(np.sqrt(np.mean(grad**2))) for grad in weights]
 
 
-def times(name: str, data_dir: Path | None, rounds: int) -> float:
-    """Return the training time with Adam over that of a lane of the race."""
+def times(name: str, data_dir: Path | None, rounds: int) -> list[float]:
+    """Return the training time with Adam over that of a lane of the race, for each round."""
     one = rerun(name, "Adam").with_(train__repeats=1)
     other = nnspec.Spec.read(SPECS / "race.nn").with_({"data": "Digits(train=2000, test=500)", "train.repeats": 1})
     ratios = []
     for _ in range(rounds):
         (lane,) = nnspec.run(one, data_dir=data_dir, jobs=1).values()
         ratios.append(lane.seconds / nnspec.run(other, jobs=1, stack=False)["Adam"].seconds)
-    return statistics.median(ratios)
+    return ratios
 
 
 def shown(value: float) -> str:
@@ -174,15 +177,26 @@ def main() -> None:
     options.add_argument("--data-dir", type=Path, help="where MNIST is")
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--controls", action="store_true")
+    options.add_argument("--times", action="store_true")
     given = options.parse_args()
-    if given.controls:
-        controls()
-        return
+    with one_blas_thread():  # further threads only wait for each other at these sizes
+        if given.controls:
+            controls()
+        else:
+            differences(given.problems, given.data_dir, given.rounds, only_times=given.times)
+
+
+def differences(problems: Sequence[str], mnist: Path | None, rounds: int, *, only_times: bool) -> None:
+    """Print what is hard about each problem."""
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     print("| problem | parameters | condition (negative) | noise | zeros | tail | layers | time |")
     print("|---|---|---|---|---|---|---|---|")
-    for name in given.problems or sorted(record):
-        data_dir = given.data_dir if "MNIST(" in (SPECS / f"problems/{name}.nn").read_text(encoding="utf-8") else None
+    for name in problems or sorted(record):
+        data_dir = mnist if "MNIST(" in (SPECS / f"problems/{name}.nn").read_text(encoding="utf-8") else None
+        if only_times:
+            ratios = times(name, data_dir, rounds)
+            print(f"{name}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})", flush=True)
+            continue
         (experiment,) = compile_spec(rerun(name, "SGD").with_(train__repeats=1)).program.lanes
         found = figures(place_of(name, record[name]["winner"], Access(data_dir)), experiment.train.batch)
         condition = "–"
@@ -196,7 +210,7 @@ def main() -> None:
             f"{100 * found['zeros']:.0f} %",
             f"{found['tail']:.1f}",
             shown(found["layers"]),
-            f"{times(name, data_dir, given.rounds):.1f}",
+            f"{statistics.median(times(name, data_dir, rounds)):.1f}",
         ]
         print(f"| {' | '.join(cells)} |", flush=True)
 

@@ -28,7 +28,7 @@ from nnspec.benchmark.running import bench_into
 from nnspec.benchmark.verifying import verify_bench
 from nnspec.data.source import Access, DataError
 from nnspec.records.saved import open_run
-from nnspec.results.bench import MEASURES, BenchRun, Entry, Problem
+from nnspec.results.bench import MEASURES, BenchRun, Entry, Problem, Setting
 from nnspec.statistics.significance import mean
 from nnspec.training.observer import Silent
 from nnspec.view.publication.latex import escaped, profile_latex, step_points, table_latex
@@ -161,6 +161,53 @@ def test_an_interrupted_bench_is_resumed(specs: Path, done: BenchResult, tmp_pat
                 (r.seed, r.figure, r.steps_to) for r in known.runs
             ]
             assert own.chosen == known.chosen
+
+
+def entry(name: str, figures: list[float | None], studies: int = 1) -> Entry:
+    each = len(figures) // studies
+    runs = (
+        BenchRun(1 + i // each, i, "done" if x is not None else "diverged", x, None, 9, 9, 9.0, None, None, None)
+        for i, x in enumerate(figures)
+    )
+    return Entry(name, 2, 0, ((Setting("lr", "0.1"),),) * studies, tuple(runs))
+
+
+SEARCHED_THRICE: dict[str, list[float | None]] = {
+    "a": [1.0, 1.01, 2.0, 2.01, 3.0, 3.01],  # always better than b, but by less than its searches differ
+    "b": [1.5, 1.51, 2.5, 2.51, 3.5, 3.51],
+    "c": [99.0, 99.1, 98.0, 98.1, 97.0, 97.2],
+}
+
+
+@pytest.mark.parametrize(
+    ("figures", "studies", "leaders"),
+    [
+        ({"a": [1.0, 2.0, 3.0], "b": [1.1, 1.9, 3.1], "c": [5.0, 6.1, 7.0]}, 1, "ab"),
+        ({"a": [1.0, 2.0, 3.0], "b": [1.5, 2.51, 3.5], "c": [5.0, 6.1, 7.0]}, 1, "a"),  # by seed, it is always better
+        ({"a": [1.0, 2.0, 3.0], "b": [1.0, 2.0, 3.0], "c": [1.5, 2.5, 3.5]}, 1, "ab"),  # equal, and apart by 0.5 always
+        ({"a": [1.0, 2.0, 3.0], "b": [1.1, None, 3.1], "c": [9.0, 9.0, 9.0]}, 1, "a"),  # it diverged with a seed
+        (SEARCHED_THRICE, 3, "ab"),
+    ],
+)
+def test_those_not_shown_to_be_worse_than_the_best(
+    figures: dict[str, list[float | None]], studies: int, leaders: str
+) -> None:
+    entries = tuple(entry(name, values, studies) for name, values in figures.items())
+    problem = Problem("p", "p.nn", "", "val_loss", 1.0, "done", entries=entries)
+    assert problem.best == "a"
+    assert problem.leaders == {*leaders}
+    assert replace(problem, by="val_accuracy").best == "c" or None in figures["b"]
+
+
+def test_a_search_space_that_is_too_narrow_is_named(specs: Path, tmp_path: Path) -> None:
+    with chdir(tmp_path):
+        shutil.copy(specs / "problems/easy.nn", "easy.nn")
+        Path("narrow.nn").write_text(CONTESTANTS.replace("budget = 2;", "budget = 2; search = grid;"))
+        found = nnspec.bench("easy.nn", "narrow.nn", "out", offline=True, jobs=1)
+        note = found["easy"].notes[0]
+        assert "SGD: the best `optimizer.lr` is at the " in note
+        assert note in Path("out/report.html").read_text().replace("&#x27;", "'")
+        assert "settings that were found" in repr(found)
 
 
 def test_a_bench_is_extended_and_reduced(specs: Path, done: BenchResult, tmp_path: Path) -> None:

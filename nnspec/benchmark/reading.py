@@ -14,12 +14,13 @@ from nnspec.records.reading import usable
 from nnspec.records.saved import MANIFEST, MOST_RECORD, RECORDS, TRIALS, SavedRun
 from nnspec.results.bench import BenchRun, Entry, Setting
 from nnspec.results.costs import costs
+from nnspec.results.search_summary import edges
 from nnspec.results.tuning import Tuned, in_spec_syntax
 from nnspec.runs import compile_run, on_its_data
 from nnspec.statistics.targets import time_to_target
 from nnspec.text import finite
 
-__all__ = ["digests_of", "entries_of", "test_figure"]
+__all__ = ["digests_of", "entries_of", "test_figure", "weaknesses_of"]
 
 
 def digests_of(folder: Path) -> tuple[Setting, ...]:
@@ -35,6 +36,12 @@ def digests_of(folder: Path) -> tuple[Setting, ...]:
 def test_figure(by: str) -> str:
     """Return the name of the figure of the test data: `test_loss` for `val_loss`."""
     return f"test_{by.removeprefix('val_')}"
+
+
+def weaknesses_of(saved: SavedRun) -> list[str]:
+    """Return the contestants that were not tuned well enough, because their best setting is at an end of its space."""
+    with usable(saved.path / "summary.json"):
+        return [*edges(Tuned.of_record(saved.summary["tuned"]))]
 
 
 def entries_of(saved: SavedRun, by: str, target: float, lower_is_better: bool) -> Iterator[Entry]:

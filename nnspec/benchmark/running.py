@@ -13,7 +13,7 @@ from typing import Any
 from nnspec._version import __version__
 from nnspec.api import identity_of, run_into
 from nnspec.benchmark.plan import BenchError, Fit, Plan, Planned, fit, plan_bench
-from nnspec.benchmark.reading import digests_of, entries_of, test_figure
+from nnspec.benchmark.reading import digests_of, entries_of, test_figure, weaknesses_of
 from nnspec.benchmark.record import RECORD, is_bench, open_bench, write_bench, write_views
 from nnspec.checking import PathLike, flags_of
 from nnspec.data.source import Access, DataError
@@ -277,7 +277,7 @@ def _run(planned: Planned, folder: Path, access: Access, observer: Observer, opt
         problem,
         test=test_figure(problem.by) if measured else "",
         digests=digests_of(folder),
-        notes=tuple(stand_in(use) for use in result.data if use.stands_in),
+        notes=(*(stand_in(use) for use in result.data if use.stands_in), *weaknesses_of(saved)),
         took=time.perf_counter() - started,
         entries=entries,
     )

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.reprs import TableRepr
 from nnspec.statistics.profiles import Profile, ProfileBand, profile_bands, profiles
-from nnspec.statistics.significance import Interval, interval
+from nnspec.statistics.significance import LEVEL, Interval, Test, between_studies, holm, interval, paired
 from nnspec.statistics.stability import Stability, over_seeds
 from nnspec.statistics.targets import Times, times_to_target
 from nnspec.text import finite
@@ -77,6 +77,14 @@ class Entry:
         """The number of trainings without a final figure."""
         return sum(run.figure is None for run in self.runs)
 
+    @property
+    def figures(self) -> list[list[float]]:
+        """The final figure of each training, by study; NaN for those without one."""
+        found: dict[int, list[float]] = {}
+        for run in self.runs:
+            found.setdefault(run.study, []).append(_number(run.figure))
+        return [*found.values()]
+
     def interval(self, what: Literal["figure", "test"] = "figure") -> Interval:
         """Return the mean and 95 % interval of a final figure over the trainings that have one."""
         return interval(_number(getattr(run, what)) for run in self.runs)
@@ -114,7 +122,7 @@ class Problem:
     digests: tuple[Setting, ...] = ()
     """The SHA-256 of each record in its folder."""
     notes: tuple[str, ...] = ()
-    """Remarks on its data, such as that other data was used."""
+    """Remarks on its data and on the search: other data was used, or a search space is too narrow."""
     took: float = 0.0
     """The seconds from start to end, on the machine that ran it; the only number that cannot be computed again."""
     entries: tuple[Entry, ...] = ()
@@ -149,6 +157,28 @@ class Problem:
             for entry in self.entries
         }
         return min(order, key=lambda name: order[name])
+
+    @cached_property
+    def leaders(self) -> frozenset[str]:
+        """The best contestant, and those whose mean figure is not shown to be worse: at 5 %, by Welch's t-test between
+        the studies or, with a single one, a paired t-test over its seeds, with Holm's correction."""
+        best = self[self.best]
+        rivals = [entry for entry in self.entries if entry is not best and not (entry.lost or best.lost)]
+        tests = [_test(best, entry) for entry in rivals]
+        adjusted = holm([test.p for test in tests])
+        level = [entry for entry, test, p in zip(rivals, tests, adjusted, strict=True) if _no_difference(test, p)]
+        return frozenset(entry.contestant for entry in (best, *level))
+
+
+def _test(one: Entry, other: Entry) -> Test:
+    ours, theirs = one.figures, other.figures
+    if len(ours) > 1:
+        return between_studies(ours, theirs)
+    return paired(dict(enumerate(ours[0])), dict(enumerate(theirs[0])))
+
+
+def _no_difference(test: Test, p: float) -> bool:
+    return p >= LEVEL or test.difference == 0
 
 
 @dataclass(frozen=True, repr=False)

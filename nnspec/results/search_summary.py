@@ -21,7 +21,7 @@ from nnspec.statistics.stability import over_seeds, over_trials
 from nnspec.statistics.targets import time_to_target, times_to_target
 from nnspec.text import finite
 
-__all__ = ["ranges", "search_record", "tuned_record"]
+__all__ = ["edges", "ranges", "search_record", "tuned_record"]
 
 _INCLUDED = {
     ("Momentum", "SGD"): "momentum = 0",
@@ -172,7 +172,7 @@ def _times(tuned: Tuned, target: float, race: Sequence[Experiment], lanes: Mappi
 def _remarks(tuned: Tuned, race: Sequence[Experiment]) -> Iterator[str]:
     """Yield the weaknesses of a search, in words."""
     yield from _untuned(tuned, race)
-    yield from _edges(tuned)
+    yield from edges(tuned)
     yield from _special_cases(tuned, race)
     yield from _sizes(tuned)
     yield from _diverged(tuned)
@@ -202,7 +202,8 @@ def _ends_as_momentum(optimizer: str) -> bool:
     return (optimizer, "Momentum") in _INCLUDED
 
 
-def _edges(tuned: Tuned) -> Iterator[str]:
+def edges(tuned: Tuned) -> Iterator[str]:
+    """Yield the settings chosen at an end of their search space, in words: a wider space may contain a better one."""
     for lane in tuned.lanes:
         for setting, space in tuned.spaces[lane].items():
             ends = [space.edge(s.chosen.settings[setting]) for s in tuned.of(lane) if s.chosen is not None]

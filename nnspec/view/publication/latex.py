@@ -53,7 +53,7 @@ def table_latex(result: BenchResult) -> str:
     for grid in grids:
         lines += [
             r"\midrule",
-            rf"\multicolumn{{{len(columns)}}}{{l}}{{\emph{{{escaped(grid.title)}}}}} \\",
+            rf"\multicolumn{{{len(columns)}}}{{l}}{{\emph{{{escaped(grid.title)}; bold: {escaped(grid.marked)}}}}} \\",
             *_body(grid),
         ]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{document}", ""])

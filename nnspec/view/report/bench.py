@@ -29,7 +29,7 @@ def bench_page(result: BenchResult, reports: Collection[str] = ()) -> str:
         "Scores": _scores(result),
         "Profiles": _profiles(result),
         "Final figures": _grid(words.figures(result)),
-        "Time to the target": _grid(words.steps(result)),
+        "Time to the target": _times(result),
         "Problems": _problems(result, reports),
         "Record": _record(result),
     }
@@ -71,7 +71,8 @@ def _profiles(result: BenchResult) -> Iterator[Block]:
         "most τ times that of the fastest (Dolan & Moré 2002). A contestant that reaches a target in at most half "
         "of its trainings fails the problem. Bands: pointwise 95 % confidence intervals (Clopper & Pearson) over "
         "problems, for the two contestants with the highest scores. Ratios depend on the set of contestants: if one is "
-        "removed, the order of the others may change.",
+        "removed, the order of the others may change. Steps are the same everywhere; seconds depend on the machine and "
+        "its load, and lanes that train as one stack share its time equally.",
         "soft",
     )
 
@@ -101,13 +102,23 @@ def _charts(result: BenchResult, places: dict[str, int]) -> Iterator[Block]:
             yield Stack(f"over {measure}", [drawn])
 
 
+def _times(result: BenchResult) -> Iterator[Block]:
+    yield from _grid(words.steps(result))
+    if result.done:
+        yield Text(
+            "In brackets: how many trainings reached the target, if not all did. A target is reached at the end of a "
+            "record, by default an epoch, so that these numbers are too large by up to one record.",
+            "soft",
+        )
+
+
 def _grid(grid: words.Grid) -> Iterator[Block]:
     if grid.rows:
         rows = [
             [Text("", bold=cell) if i in best else cell for i, cell in enumerate(row)]
             for row, best in zip(grid.rows, grid.best, strict=True)
         ]
-        yield Table(grid.head, rows, caption=f"{grid.title}; the best in bold", numbers=2)
+        yield Table(grid.head, rows, caption=f"{grid.title}; in bold: {grid.marked}", numbers=2)
 
 
 def _problems(result: BenchResult, reports: Collection[str]) -> Iterator[Block]:

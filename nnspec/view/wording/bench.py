@@ -35,10 +35,12 @@ class Grid:
     """A table of problems by contestants."""
 
     title: str
+    marked: str
+    """What is marked in each row."""
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     best: Sequence[frozenset[int]]
-    """The columns of the best contestants of each row."""
+    """The columns that are marked in each row."""
 
 
 def head(result: BenchResult) -> str:
@@ -100,12 +102,16 @@ def conclusions(result: BenchResult) -> Iterator[str]:
     leaders = sorted((name for name in wins if wins[name]), key=lambda name: -wins[name])
     counts = ", ".join(f"{name} {wins[name]}" for name in leaders)
     yield f"Best final figures: {counts}, of {_several(len(result.done), 'problem')}."
-    stable = [problem for problem in result.done if problem.stability is not None]
-    if stable:
-        firm = sum(problem.stability is not None and problem.stability.share >= _FIRM for problem in stable)
+    if any(len(entry.runs) > 1 for problem in result.done for entry in problem.entries):
+        alone = sum(len(problem.leaders) == 1 for problem in result.done)
         yield (
-            f"On {firm} of {len(stable)} problems, the contestant with the best final figure stays the best in at "
-            "least 95 % of resamples of the seeds."
+            f"On {alone} of {_several(len(result.done), 'problem')}, the contestant with the best final figure is "
+            "shown to be better than each other one (t-tests with Holm's correction)."
+        )
+    if all(len(entry.chosen) < 2 for problem in result.done for entry in problem.entries):
+        yield (
+            "Each contestant was tuned once on each problem, so differences on a single problem are between the "
+            "settings that were found. Only scores and profiles compare the contestants."
         )
     unsolved = [problem.name for problem in result.done if not any(_solves(entry) for entry in problem.entries)]
     if unsolved:
@@ -154,7 +160,8 @@ def figures(result: BenchResult) -> Grid:
         text = numbers.figure(problem.by, found.mean, (found.high - found.low) / 2)
         return f"{text} ({len(entry.runs) - entry.lost} of {len(entry.runs)})" if entry.lost else text
 
-    return _grid(result, "Final figure", cell, lambda problem, entry: entry.contestant == problem.best)
+    title, marked = "Final figure, mean ± half of its 95 % interval", "the best, and all that are not shown to be worse"
+    return _grid(result, title, marked, cell, lambda problem, entry: entry.contestant in problem.leaders)
 
 
 def steps(result: BenchResult) -> Grid:
@@ -169,18 +176,22 @@ def steps(result: BenchResult) -> Grid:
         own = entry.times("steps").median
         return math.isfinite(own) and own == min(each.times("steps").median for each in problem.entries)
 
-    return _grid(result, "Steps to the target, median", cell, best)
+    return _grid(result, "Steps to the target, median", "the fastest", cell, best)
 
 
 def _grid(
-    result: BenchResult, title: str, cell: Callable[[Problem, Entry], str], best: Callable[[Problem, Entry], bool]
+    result: BenchResult,
+    title: str,
+    marked: str,
+    cell: Callable[[Problem, Entry], str],
+    best: Callable[[Problem, Entry], bool],
 ) -> Grid:
     rows, found = [], []
     for problem in result.done:
         entries = [problem[name] for name in result.names]
         rows.append([problem.name, target(problem), *(cell(problem, entry) for entry in entries)])
         found.append(frozenset(2 + i for i, entry in enumerate(entries) if best(problem, entry)))
-    return Grid(title, ["problem", "target", *result.names], rows, found)
+    return Grid(title, marked, ["problem", "target", *result.names], rows, found)
 
 
 def target(problem: Problem) -> str:
