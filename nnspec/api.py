@@ -285,8 +285,9 @@ def run(
     from nnspec.records.saved import check_resumable
     from nnspec.runner.options import RunOptions
     from nnspec.training.observer import Calling
+    from nnspec.view.terminal.progress import progress_for
     from nnspec.view.terminal.quiet import Warns
-    from nnspec.view.terminal.race import print_files, progress_for, show_result
+    from nnspec.view.terminal.race import print_files, show_result
     from nnspec.view.terminal.screen import console
 
     if resume and out is None:

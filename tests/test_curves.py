@@ -22,8 +22,9 @@ from nnspec.results.run import RunResult
 from nnspec.view.palette import GREY, NAMED, PALETTE, slots, terminal_style
 from nnspec.view.pictures.curves import draw_run, plot_training_curves
 from nnspec.view.pictures.labels import spread_out
+from nnspec.view.terminal.progress import LiveProgress, PlainProgress
 from nnspec.view.terminal.quiet import QuietProgress
-from nnspec.view.terminal.race import LiveProgress, PlainProgress, print_result
+from nnspec.view.terminal.race import print_result
 from nnspec.view.terminal.structure import print_structure
 from nnspec.view.wording import numbers
 

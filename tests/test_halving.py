@@ -26,8 +26,9 @@ from nnspec.results.rungs import Rungs
 from nnspec.results.search_summary import search_record
 from nnspec.results.tuning import tuned_by
 from nnspec.runner.options import RunOptions
+from nnspec.view.terminal.progress import LiveProgress, PlainProgress
 from nnspec.view.terminal.quiet import QuietProgress
-from nnspec.view.terminal.race import LiveProgress, PlainProgress, show_result
+from nnspec.view.terminal.race import show_result
 from nnspec.view.wording import numbers
 
 HALVING = "halving(factor=2, rungs=3)"

@@ -21,7 +21,7 @@ import nnspec
 from nnspec import api, runs
 from nnspec.results.run import RunResult
 from nnspec.view.notebook.progress import RewrittenLine
-from nnspec.view.terminal.race import LineProgress, progress_for
+from nnspec.view.terminal.progress import LineProgress, progress_for
 from nnspec.view.wording import numbers
 
 SPEC = spec(

@@ -48,7 +48,7 @@ def command(
     from nnspec.view.pictures.files import picture_path
     from nnspec.view.pictures.landscape import plot_landscape
     from nnspec.view.terminal.landscape import print_landscape
-    from nnspec.view.terminal.race import progress_for
+    from nnspec.view.terminal.progress import progress_for
     from nnspec.view.terminal.screen import ProgressBar, console
     from nnspec.view.wording.landscape import landscape_record
 

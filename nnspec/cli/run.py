@@ -114,7 +114,8 @@ def command(
         from nnspec.records.folder import OutputError, RunFolder
         from nnspec.records.saved import resume_command
         from nnspec.records.write import history_record
-        from nnspec.view.terminal.race import print_files, progress_for, show_result
+        from nnspec.view.terminal.progress import progress_for
+        from nnspec.view.terminal.race import print_files, show_result
         from nnspec.view.terminal.screen import console
 
         screen = console(stderr=as_json)

@@ -40,8 +40,8 @@ def command(
     """
     from nnspec.benchmark.record import is_bench
     from nnspec.runs import access_of, compile_run, open_run, verify_again, verify_with
+    from nnspec.view.terminal.progress import PlainProgress
     from nnspec.view.terminal.quiet import QuietProgress
-    from nnspec.view.terminal.race import PlainProgress
     from nnspec.view.terminal.screen import console
     from nnspec.view.terminal.verification import print_verification, verification_record
 

@@ -1,23 +1,20 @@
-"""Progress and results of a race."""
+"""The results of a race."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nnspec.compiler.proofs import Compiled
-from nnspec.results.data_use import DataUse
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult, Verdict, common_loss
-from nnspec.view.notebook.progress import NotebookLine, RewrittenLine, in_kernel, in_notebook
 from nnspec.view.palette import slots, terminal_style
 from nnspec.view.terminal.confusion import counts
 from nnspec.view.terminal.profile import profiles
 from nnspec.view.terminal.quiet import QuietProgress
 from nnspec.view.terminal.samples import written
-from nnspec.view.terminal.screen import Column, say, table, wraps
+from nnspec.view.terminal.screen import Column, print_line, say, table, wraps
 from nnspec.view.terminal.trials import Trials
 from nnspec.view.wording import numbers, phrases
 from nnspec.view.wording.fairness import shared_in_words
@@ -29,201 +26,18 @@ from nnspec.view.wording.updates import averages_in_words, evaluations_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.live import Live
     from rich.table import Table
 
 __all__ = [
-    "LineProgress",
-    "LiveProgress",
-    "PlainProgress",
+    "lanes_table",
     "print_files",
     "print_result",
-    "progress_for",
     "show_result",
 ]
 
 _SHORT = {"accuracy": "acc"}
-_SECONDS = 0.08  # between two drawings of the live table
-_SHARE = 10  # per cent of a search after which a pipe gets another line
 _IN_FULL = 6  # lanes, the best ones, whose tables and texts are printed; summary.json has those of all
 _MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "yellow")}
-
-
-class PlainProgress(QuietProgress):
-    """A plain line per epoch and lane, for pipes and logs; of a search, one for each tenth of it and each lane."""
-
-    def __init__(self, console: Console, compiled: Compiled) -> None:
-        super().__init__(console, compiled)
-        self._fetching = ""
-
-    def run_begins(self, compiled: Compiled) -> None:
-        """Follow the lanes of another run."""
-        super().run_begins(compiled)
-        self._percent = 0
-
-    def fetching(self, name: str, done: int, total: int | None) -> None:
-        """Print a line per file."""
-        if name != self._fetching:
-            self._fetching = name
-            size = f" ({total / 1e6:.1f} MB)" if total else ""
-            _line(self.console, f"fetching {name}{size}")
-
-    def proving(self, lane: str) -> None:
-        """A line for the gradient check."""
-        _line(self.console, f"{lane}: proving the gradients")
-
-    def compiling(self, kernels: int) -> None:
-        """Print a line for the compilation of kernels."""
-        _line(self.console, phrases.compiling(kernels))
-
-    def epoch_done(self, lane: LaneResult) -> None:
-        """A line with the epoch's figures."""
-        if self.trials is not None:
-            self.trials.epoch_done(lane)
-            self._share(self.trials)
-            return
-        figures = [f"{name.replace('_', ' ')} {_figure(name, lane.final(name))}" for name in lane.figures]
-        figures += [f"lr {lane.rates[-1]:.3g}"] if lane.rates else []
-        _line(self.console, f"{lane.label}: {lane.unit} {_progress(lane)}, {', '.join(figures)}")
-
-    def lane_ends(self, lane: LaneResult) -> None:
-        """Print a line if a lane stopped early or did not finish."""
-        super().lane_ends(lane)
-        if self.trials is not None:
-            own = self.trials.lanes[self.trials.lane_of(lane)]
-            if own.ended == own.count:
-                _line(self.console, own.in_words)
-            if lane.status != "failed":
-                return
-        if lane.stopped:
-            _line(self.console, f"{lane.name}: stopped {lane.stopped}")
-        if lane.status != "done":
-            _line(self.console, f"{lane.name}: {lane.status}: {lane.message}")
-
-    def _share(self, trials: Trials) -> None:
-        """Print a line for each tenth of a search; the last one is that of its lanes."""
-        if self._percent + _SHARE <= trials.percent < 100 - _SHARE // 2:
-            self._percent = trials.percent // _SHARE * _SHARE
-            best = f"; {trials.best_in_words}" if trials.best_in_words else ""
-            _line(self.console, f"search: {trials.percent} %, {trials.ended} of {trials.count} trials done{best}")
-
-
-class LineProgress(QuietProgress):
-    """One line that is written again and again, for notebooks: a table there would be added once more each time."""
-
-    def __init__(self, console: Console, compiled: Compiled) -> None:
-        self._line = NotebookLine() if in_kernel() else RewrittenLine(console.file)
-        super().__init__(console, compiled)
-
-    def fetching(self, name: str, done: int, total: int | None) -> None:
-        """Say how much of a file has arrived."""
-        self._line.show(phrases.fetching(name, done, total))
-
-    def proving(self, lane: str) -> None:
-        """Say that the gradients are being checked."""
-        self._line.show(f"{lane}: proving the gradients")
-
-    def compiling(self, kernels: int) -> None:
-        """Say what training waits for."""
-        self._line.show(phrases.compiling(kernels))
-
-    def epoch_done(self, lane: LaneResult) -> None:
-        """Say how far the lane is, or the search."""
-        if self.trials is not None:
-            self.trials.epoch_done(lane)
-            best = f", {self.trials.best_in_words}" if self.trials.best_in_words else ""
-            self._line.show(f"search: {self.trials.ended} of {self.trials.count} trials done{best}")
-            return
-        self._line.show(f"{lane.label}: {lane.unit} {_progress(lane)}, loss {numbers.loss(lane.final('loss'))}")
-
-    def close(self) -> None:
-        """Remove the line."""
-        self._line.close()
-
-
-class LiveProgress(QuietProgress):
-    """A table that is redrawn as lanes train, and replaced by the final one."""
-
-    def __init__(self, console: Console, compiled: Compiled) -> None:
-        self._live: Live | None = None
-        self._drawn = -1.0
-        super().__init__(console, compiled)
-
-    def fetching(self, name: str, done: int, total: int | None) -> None:
-        """A bar of what has arrived."""
-        share = done / total if total else 0.0
-        bar = "█" * round(24 * share) + "░" * (24 - round(24 * share)) if total else ""
-        self._show(f"fetching {name}  {bar}  {done / 1e6:.1f}{f' of {total / 1e6:.1f}' if total else ''} MB")
-
-    def data_ready(self, data: Sequence[DataUse]) -> None:
-        """Clear the table, and print remarks on the data."""
-        self.close()
-        super().data_ready(data)
-
-    def proving(self, lane: str) -> None:
-        """Say that the gradients are being checked."""
-        self._show("proving the gradients …")
-
-    def compiling(self, kernels: int) -> None:
-        """Say what training waits for."""
-        self._show(f"{phrases.compiling(kernels)} …")
-
-    def lane_begins(self, lane: LaneResult) -> None:
-        """Add the lane to the table."""
-        super().lane_begins(lane)
-        self._redraw()
-
-    def epoch_done(self, lane: LaneResult) -> None:
-        """Redraw the table."""
-        if self.trials is not None:
-            self.trials.epoch_done(lane)
-        self._redraw()
-
-    def lane_ends(self, lane: LaneResult) -> None:
-        """Replace the repeats of the lane by the lane; count it if it is a trial."""
-        super().lane_ends(lane)
-        if self.trials is not None:
-            self._redraw()
-
-    def close(self) -> None:
-        """Remove the table from the screen."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-
-    def _redraw(self) -> None:
-        """Draw the table again, if the last time is not just now."""
-        if time.monotonic() - self._drawn >= _SECONDS:
-            self._show("")
-
-    def _show(self, doing: str) -> None:
-        from rich.console import Group
-        from rich.live import Live
-        from rich.text import Text
-
-        if self._live is None:
-            self._live = Live(console=self.console, transient=True, refresh_per_second=12)
-            self._live.start()
-        program = self.compiled.program
-        body = [Text.assemble((program.title, "bold"), (f"   {program.path}", "dim"), no_wrap=True)]
-        body += [Text(doing)] if doing else []
-        if self.trials is not None:
-            body += [Text(self.trials.in_words), _trials(self.trials, self.console)]  # type: ignore[list-item]
-        elif self.lanes:
-            body.append(_lanes(self.lanes, self.order, self.console))  # type: ignore[arg-type]
-        self._live.update(Group(*body))
-        self._drawn = time.monotonic()
-
-
-def progress_for(console: Console, compiled: Compiled, *, quiet: bool = False) -> QuietProgress:
-    """Return what follows a run on a console: nothing, a line in a notebook, a live table, or lines in a pipe."""
-    if quiet:
-        return QuietProgress(console, compiled)
-    if in_notebook():
-        return LineProgress(console, compiled)
-    # FORCE_COLOR makes a terminal of a pipe as far as colours go; a table that is drawn again needs a real one.
-    live = console.is_terminal and console.file.isatty()
-    return LiveProgress(console, compiled) if live else PlainProgress(console, compiled)
 
 
 def show_result(result: RunResult, progress: QuietProgress) -> None:
@@ -253,7 +67,7 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
         return
     if lanes:
         target = common_loss(lanes) if len(lanes) > 1 else None
-        console.print(_lanes(lanes, order, console, target, result.figure))
+        console.print(lanes_table(lanes, order, console, target, result.figure))
         console.print()
     _folds(result, console)
     if result.tuned is not None:
@@ -264,7 +78,7 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
         _best(result, console)
     for lane in lanes[:_IN_FULL]:
         for line in (*counts(lane, _classes(result, lane), console.width), *written(lane)):
-            _line(console, line)
+            print_line(console, line)
     for lane in lanes:
         if lane.stopped:
             say(console, f"– {lane.name} stopped {lane.stopped}", style="dim")
@@ -342,7 +156,7 @@ def _best(result: RunResult, console: Console) -> None:
             console.print()
     for line, kind in best_lines(result.summary):
         if kind == "command":
-            _line(console, f"– to run it again: {line}")
+            print_line(console, f"– to run it again: {line}")
         else:
             say(console, f"– {line}" if kind == "best" else f"! {line}", style="bold" if kind == "best" else "yellow")
 
@@ -376,7 +190,7 @@ def _facts(result: RunResult) -> str:
     return " · ".join(parts)
 
 
-def _lanes(
+def lanes_table(
     lanes: Sequence[LaneResult],
     order: Sequence[str],
     console: Console,
@@ -392,7 +206,9 @@ def _lanes(
     columns = [
         Column("lane", [lane.label for lane in lanes], 0, styles=styles),
         Column("runs", [str(len(lane.repeats) or "") for lane in lanes], 7, right=True),
-        Column(phrases.unit(lanes), [phrases.in_unit(lane, _progress(lane), lanes) for lane in lanes], 4, right=True),
+        Column(
+            phrases.unit(lanes), [phrases.in_unit(lane, phrases.progress(lane), lanes) for lane in lanes], 4, right=True
+        ),
         Column("loss", [numbers.loss(lane.final("loss")) for lane in lanes], 1, right=True),
         Column(
             "curve", [numbers.spark(lane.curve("loss"), lowest, highest) for lane in lanes], 6, styles=_plain(styles)
@@ -403,20 +219,6 @@ def _lanes(
     if target is not None:
         columns.append(Column(f"to loss {target:g}", [_to(lane, target) for lane in lanes], 3, right=True))
     columns.append(Column("time", [numbers.seconds(lane.seconds) for lane in lanes], 4, right=True))
-    return table(columns, console.width)
-
-
-def _trials(trials: Trials, console: Console) -> Table:
-    """The table of a search: a row for each lane."""
-    lanes = trials.lanes.values()
-    columns = [
-        Column("lane", [each.lane for each in lanes], 0),
-        Column("done", [f"{each.ended}/{each.count}" for each in lanes], 0, right=True),
-        Column("training", [str(each.running or "–") for each in lanes], 2, right=True),
-        Column("stopped early", [str(each.dropped or "") for each in lanes], 4, right=True),
-        Column("diverged", [str(each.lost or "") for each in lanes], 3, right=True),
-        Column(f"best {trials.by.replace('_', ' ')} so far", [each.best or "–" for each in lanes], 1, right=True),
-    ]
     return table(columns, console.width)
 
 
@@ -439,10 +241,8 @@ def _measured(
             yield Column(f"{samples} {_SHORT.get(name, name.replace('_loss', ' loss'))}", cells, at, right=True)
 
 
-def _progress(lane: LaneResult) -> str:
-    """`7/20`, or where repeats stopped after different epochs or steps `7–9/20`."""
-    done = {lane.at(len(one.records)) for one in lane.counted}
-    return f"{'–'.join(map(str, sorted({min(done), max(done)})))}/{lane.at(lane.epochs)}"
+def _progress(lane: LaneResult, lanes: Sequence[LaneResult]) -> str:
+    return phrases.in_unit(lane, phrases.progress(lane), lanes)
 
 
 def _plain(styles: Sequence[str]) -> list[str]:
@@ -470,14 +270,5 @@ def _verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
             say(console, f"  {verdict.detail}", style="dim")
 
 
-def _figure(name: str, value: float) -> str:
-    return numbers.percent(value) if numbers.is_percent(name) else numbers.loss(value)
-
-
 def _last(lane: LaneResult, figure: str) -> str:
-    return _figure(figure, lane.final(figure)) if figure in lane.figures else "–"
-
-
-def _line(console: Console, text: str, style: str = "") -> None:
-    """Print one line of any length; a narrower terminal wraps it by itself."""
-    console.print(text, style=style, soft_wrap=True)
+    return numbers.figure(figure, lane.final(figure)) if figure in lane.figures else "–"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["Column", "ProgressBar", "console", "plain_text", "say", "table", "wraps"]
+__all__ = ["Column", "ProgressBar", "console", "plain_text", "print_line", "say", "table", "wraps"]
 
 _GAP = 3
 _PIPE_WIDTH, _NOTEBOOK_WIDTH = 160, 100
@@ -70,6 +70,11 @@ def say(console: Console, text: str, style: str = "", *, mark: str = "") -> None
     if mark:
         shown.stylize(mark, 0, 1)
     console.print(shown, soft_wrap=True)
+
+
+def print_line(console: Console, text: str, style: str = "") -> None:
+    """Print one line of any length; a narrower terminal wraps it by itself."""
+    console.print(text, style=style, soft_wrap=True)
 
 
 def wraps(console: Console) -> bool:

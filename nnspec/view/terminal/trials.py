@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from nnspec.checker.program import Program
 from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.results.lane import LaneResult
 from nnspec.results.rungs import DROPPED
+from nnspec.view.terminal.screen import Column, table
 from nnspec.view.wording import numbers
 
-__all__ = ["LaneTrials", "Trials"]
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = ["LaneTrials", "Trials", "trials_table"]
 
 
 @dataclass
@@ -129,3 +135,17 @@ class Trials:
         own.figures.pop(lane.name, None)
         if lane.status == "done" and not dropped and self.by in lane.figures:
             own.figures[lane.name] = lane.final(self.by)
+
+
+def trials_table(trials: Trials, console: Console) -> Table:
+    """The table of a search: a row for each lane."""
+    lanes = trials.lanes.values()
+    columns = [
+        Column("lane", [each.lane for each in lanes], 0),
+        Column("done", [f"{each.ended}/{each.count}" for each in lanes], 0, right=True),
+        Column("training", [str(each.running or "–") for each in lanes], 2, right=True),
+        Column("stopped early", [str(each.dropped or "") for each in lanes], 4, right=True),
+        Column("diverged", [str(each.lost or "") for each in lanes], 3, right=True),
+        Column(f"best {trials.by.replace('_', ' ')} so far", [each.best or "–" for each in lanes], 1, right=True),
+    ]
+    return table(columns, console.width)

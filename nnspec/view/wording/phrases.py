@@ -15,6 +15,7 @@ __all__ = [
     "compiling",
     "data_in_words",
     "in_unit",
+    "progress",
     "restored",
     "seeds",
     "seeds_in_words",
@@ -75,6 +76,12 @@ def restored(ends: Mapping[int, int], unit: str, *, several: bool) -> str:
 def unit(lanes: Sequence[LaneResult]) -> str:
     """Return what a column of the progress of lanes counts: `step` if all are measured by steps, else `epoch`."""
     return "step" if lanes and all(lane.length is not None for lane in lanes) else "epoch"
+
+
+def progress(lane: LaneResult) -> str:
+    """`7/20`, or where repeats stopped after different epochs or steps `7–9/20`."""
+    done = {lane.at(len(one.records)) for one in lane.counted}
+    return f"{'–'.join(map(str, sorted({min(done), max(done)})))}/{lane.at(lane.epochs)}"
 
 
 def in_unit(lane: LaneResult, progress: str, lanes: Sequence[LaneResult]) -> str:
