@@ -189,8 +189,9 @@ def main() -> None:
 def differences(problems: Sequence[str], mnist: Path | None, rounds: int, *, only_times: bool) -> None:
     """Print what is hard about each problem."""
     record = json.loads(RECORD.read_text(encoding="utf-8"))
-    print("| problem | parameters | condition (negative) | noise | zeros | tail | layers | time |")
-    print("|---|---|---|---|---|---|---|---|")
+    if not only_times:
+        print("| problem | parameters | condition (negative) | noise | zeros | tail | layers | time |")
+        print("|---|---|---|---|---|---|---|---|")
     for name in problems or sorted(record):
         data_dir = mnist if "MNIST(" in (SPECS / f"problems/{name}.nn").read_text(encoding="utf-8") else None
         if only_times:
