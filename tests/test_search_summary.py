@@ -9,11 +9,17 @@ from typing import Any
 
 import pytest
 from findings import base, program
+from tiny_spec import OFFLINE, TOGETHER, compiled, spec
 
+import nnspec
+from nnspec.api import run_into
 from nnspec.checker.program import Experiment
 from nnspec.engine.spaces import LogUniform, Space, UniformSpace
 from nnspec.results.search_summary import search_record
 from nnspec.results.tuning import Study, TrialResult, Tuned
+from nnspec.runner.search import race_of
+from nnspec.statistics.significance import Test as TTest
+from nnspec.training.observer import Silent
 from nnspec.view.terminal.screen import plain_text
 from nnspec.view.terminal.search import print_search
 from nnspec.view.wording import tuning
@@ -60,6 +66,50 @@ def test_a_lane_or_an_eps_that_is_not_tuned_is_remarked_on() -> None:
         "SGD was not tuned",
         "Adam: `eps` was not tuned, although it can decide a comparison: with a large eps, Adam approaches Momentum",
     ]
+
+
+def test_an_eps_matters_to_a_comparison_only() -> None:
+    assert remarks(search(study("Adam", INSIDE)), "Adam") == []
+
+
+@pytest.fixture(scope="module")
+def raced() -> tuple[nnspec.RunResult, tuple[Experiment, ...]]:
+    """The race of three lanes with two studies each."""
+    more = "tune { budget = 2; studies = 2; optimizer.lr = loguniform(0.01, 0.1) }"
+    train = "epochs = 3; batch = 10; validation = 0.2; repeats = 3"
+    text = spec("Linear(10)", race="SGD; Momentum; Adam", train=train, more=more)
+    found = compiled(text)
+    result = run_into(found, OFFLINE, Silent(), None, TOGETHER)
+    assert result.tuned is not None
+    return result, race_of(found, result.tuned, OFFLINE).program.lanes
+
+
+def test_differences_between_studies_are_adjusted_for_their_number(
+    raced: tuple[nnspec.RunResult, tuple[Experiment, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, lanes = raced
+    assert result.tuned is not None
+    monkeypatch.setattr(
+        "nnspec.results.search_summary.between_studies", lambda one, other: TTest(0.1, 0.0, 0.2, 0.03, 2, False)
+    )
+    pairs = search_record(result.tuned, lanes, result.lanes)["between_studies"]
+    assert [(each["p"], each["p_adjusted"], each["shown"]) for each in pairs] == [
+        (0.03, pytest.approx(0.09), False)
+    ] * 3
+
+
+def test_trainings_that_miss_the_target_cost_their_whole_time(
+    raced: tuple[nnspec.RunResult, tuple[Experiment, ...]],
+) -> None:
+    result, lanes = raced
+    assert result.tuned is not None
+    name, lane = next(iter(result.lanes.items()))
+    best = sorted(min(one.curve("val_loss")) for one in lane.repeats)
+    found = search_record(replace(result.tuned, target=best[0]), lanes, result.lanes)["times"][name]["steps"]
+    assert (found["reached"], found["of"]) == (1, 3)
+    steps = [step for step in found["seeds"].values() if step is not None]
+    whole = 3 * math.ceil(40 / 10)
+    assert found["expected"] == steps[0] + 2 * whole
 
 
 def test_times_to_a_target_under_a_schedule_are_remarked_on() -> None:

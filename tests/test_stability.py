@@ -235,6 +235,9 @@ def test_repeats_of_a_problem_are_drawn_again() -> None:
     (a, b) = profile_bands(costs, (1.0,), count=20_000)
     assert a.best == pytest.approx(wins - 0.5 * 2 / 9, abs=0.02), "the medians of 10 and 20 tie with 15"
     assert a.best + b.best == pytest.approx(1)
+    assert a.best > 0.2
+    (a, _) = profile_bands({name: each * 30 for name, each in costs.items()}, (1.0,))
+    assert a.best < 0.05, "problems draw their repeats independently, so that their luck cancels"
 
 
 @pytest.mark.parametrize(

@@ -275,6 +275,7 @@ HELPS = {
     "a space outside tune": ("optimizer = SGD(lr=loguniform(1e-3, 1))", "spaces belong in `tune`"),
     "a space in a sweep": ("sweep { optimizer.lr = loguniform(1e-3, 1) }", "`tune` takes spaces"),
     "a figure that no epoch has": (f"tune {{ by = params; {LR} }}", "for example, `val_loss`"),
+    "a number of epochs": (f"tune {{ by = epochs_to; {LR} }}", "for example, `val_loss`"),
     "a figure of Keras": (f"tune {{ by = validation_loss; {LR} }}", "did you mean `val_loss`?"),
     "a space of Optuna": ("tune { optimizer.lr = suggest_float(1e-3, 1) }", "did you mean `uniform`?"),
     "a space of Weights & Biases": (
