@@ -219,6 +219,10 @@ ADVICE: dict[str, Case] = {
     "step": (base("0.1", "step(0.1, every=10)"), [("NN716", "step(0.1, every=10)")]),
     "patience": (base(more="train.early_stop = patience(9, of=loss)"), [("NN717", "patience(9, of=loss)")]),
     "unused": (base(more="let a = 1"), [("NN710", "a")]),
+    "loss tuned by itself": (
+        base(more="train.validation = 0.2\ntune { budget = 2; loss.label_smoothing = [0, 0.3] }"),
+        [("NN739", "loss.label_smoothing = [0, 0.3]")],
+    ),
     "swept in vain": (base(more="let a = 1\nlet b = a\nsweep { a = [2, 3] }"), [("NN710", "b"), ("NN730", "a")]),
     "bias": (base("ReLU", "BatchNorm\n    ReLU"), [("NN713", "Linear(16)")]),
     "logarithms": (base("CrossEntropy", "NLL"), [("NN712", "Linear(10)")]),

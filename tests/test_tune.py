@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from findings import base, diagnose, find, program
 from tiny_spec import command
 
 from nnspec.checker import check
-from nnspec.checker.program import Program, Tuning
+from nnspec.checker.program import Bound, Origin, Program, Tuning
+from nnspec.checker.rules.searched import searched_loss
 from nnspec.compiler.proofs import prove
 from nnspec.diagnostics import Source
+from nnspec.engine.spaces import UniformSpace
 from nnspec.semantics.comparison import compare
 from nnspec.semantics.meaning import identity, meaning
 from nnspec.semantics.resolved import rows
@@ -75,6 +78,35 @@ def test_trials_alone_are_lanes_with_a_seed_that_no_lane_of_the_race_has() -> No
     ]
     assert {lane.train.repeats for lane in found.lanes} == {1}
     assert {lane.facts.test for lane in found.lanes} == {0}
+
+
+def test_lanes_with_seeds_of_their_own_do_not_race_with_those_of_their_trials() -> None:
+    race = "race { SGD { optimizer = SGD; seed = 1 }; Adam { optimizer = Adam; seed = 3 } }\ntrain.repeats = 2\n"
+    race += VALIDATED
+    found = tuned("tune { race = false; budget = 1; optimizer.lr = [0.1, 0.2] }", race=race)
+    assert [(lane.name, lane.seed) for lane in found.lanes] == [("SGD,trial=1", 3), ("Adam,trial=1", 5)]
+
+
+@pytest.mark.parametrize(
+    ("spaces", "warned"),
+    [
+        ("loss = [CrossEntropy, CrossEntropy(label_smoothing=0.3)]", True),
+        ("by = loss; loss.label_smoothing = [0, 0.3]", True),
+        ("by = val_accuracy; loss.label_smoothing = [0, 0.3]", False),
+        ("optimizer.lr = [0.1, 0.2]; train.penalty = [L2(0.1), L2(0.2)]", False),
+    ],
+)
+def test_a_loss_is_not_tuned_by_its_own_value(spaces: str, warned: bool) -> None:
+    found = diagnose(base(more=f"{VALIDATED}tune {{ budget = 2; {spaces} }}\n"))
+    assert [each.code for each in found] == ["NN739"] * warned
+
+
+@pytest.mark.parametrize(("figure", "warned"), [("val_loss", True), ("val_a_loss", False), ("val_a_accuracy", False)])
+def test_a_weight_of_a_loss_is_not_tuned_by_the_sum(figure: str, warned: bool) -> None:
+    experiment = program(base()).lanes[0]
+    origin = Origin(experiment.optimizer.arguments["lr"].origin.span, "given")
+    tune = {"tune.by": Bound(figure, origin), "tune.loss_weight.a": Bound(UniformSpace(0, 1), origin)}
+    assert bool([*searched_loss(replace(experiment, tune=tune))]) == warned
 
 
 def test_lists_are_choices_of_any_values() -> None:

@@ -379,8 +379,8 @@ def _all_reached(mine: Mapping[str, Sequence[Dimension]], evaluator: Evaluator) 
 
 
 def as_trial(experiment: Experiment, trial: Trial) -> Experiment:
-    """Return a lane as a trial: trained once, without a look at the test data, and with a seed that no lane of the race
-    has, so that its settings are not judged by the luck that they were chosen for."""
+    """Return a lane as a trial: trained once, without a look at the test data, and with a seed that its lane does not
+    race with, so that its settings are not judged by the luck that they were chosen for."""
     train = experiment.train
     of_trial = train.trainings // train.repeats  # one for each fold, each with the next seed
     seed = experiment.seed + train.trainings + (trial.study - 1) * of_trial

@@ -76,6 +76,7 @@ CODES: dict[str, str] = {
     "NN736": "unused arrays in a file",
     "NN737": "too many classes for the number of samples",
     "NN738": "label that looks like a marker for unlabelled samples",
+    "NN739": "loss that is tuned by its own value",
     "NN790": "unused ignore comment",
     "NN791": "invalid ignore comment",
     "NN801": "layer that cannot be exported",

@@ -385,6 +385,21 @@ excludes these samples from training and testing. If it really is a class, silen
         no_example="It would need labels in a binary file.",
         can_be_ignored=True,
     ),
+    "NN739": Explanation(
+        """
+A search keeps the trial with the best figure. If the tuned setting changes what the figure measures, the search finds
+the loss with the smallest values, not the network that is trained best: an output with a small weight adds little to
+`val_loss`, however wrong it is. Choose by a figure that has the same meaning in all trials, such as `val_accuracy` or,
+for the weight of an output, the loss of that output.
+""",
+        Example(
+            "tune { budget = 4; loss.label_smoothing = uniform(0, 0.3) }\ntrain.validation = 0.2\n",
+        ),
+        Example(
+            "tune { budget = 4; by = val_accuracy; loss.label_smoothing = uniform(0, 0.3) }\ntrain.validation = 0.2\n",
+        ),
+        can_be_ignored=True,
+    ),
     "NN790": Explanation(
         """
 A comment `# nn: ignore[NN703]` silences that advice on its own line or, if it is alone on a line, on the next line.

@@ -1,0 +1,30 @@
+"""Search spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nnspec.checker.program import Experiment
+from nnspec.checker.rules.registry import advice, rule
+from nnspec.diagnostics import Diagnostic
+
+
+@rule("NN739")
+def searched_loss(experiment: Experiment) -> Iterator[Diagnostic]:
+    """A loss that is tuned by its own value."""
+    by = experiment.tune.get("tune.by")
+    figure = str(by.value) if by is not None else ""
+    for name, bound in experiment.tune.items():
+        setting = name.removeprefix("tune.")
+        if _decides(setting, figure):
+            message = f"trials with different `{setting}` cannot be compared by `{figure}`, which it changes"
+            yield advice(
+                "NN739", message, bound.origin.span, "choose by a metric: for example, `tune.by = val_accuracy`"
+            )
+
+
+def _decides(setting: str, figure: str) -> bool:
+    """Whether a setting determines what a figure measures. The loss of a single output does not have its weight."""
+    first = setting.split(".")[0]
+    of_loss = first == "loss" or setting == "train.target"
+    return (of_loss and figure.endswith("loss")) or (first == "loss_weight" and figure in ("loss", "val_loss"))
