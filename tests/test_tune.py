@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from findings import base, diagnose, find, program
+from findings import base, diagnose, everything, find, program
 from tiny_spec import command
 
 from nnspec.checker import check
@@ -286,17 +286,17 @@ HELPS = {
     "exponents below one": ("tune { optimizer.lr = loguniform(-4, -1) }", "write `loguniform(1e-4, 1e-1)`"),
     "broken exponents": ("tune { optimizer.lr = loguniform(-2.5, 0.5) }", "write `loguniform(0.00316, 3.16)`"),
     "a logarithm of 0": ("tune { optimizer.lr = loguniform(0, 1) }", "the smallest value worth trying"),
-    "an argument of a schedule": (
-        "optimizer = SGD(lr=cosine(0.1))\ntune { optimizer.lr.start = loguniform(1e-3, 1) }",
-        "let start = 0.1",
+    "an argument of a rate": (
+        "optimizer = SGD(lr=0.1)\ntune { optimizer.lr.start = loguniform(1e-3, 1) }",
+        "give it a schedule: `optimizer.lr = cosine(0.1)`",
     ),
     "a space for a schedule": (
         "optimizer = SGD(lr=cosine(0.1))\ntune { optimizer.lr = loguniform(1e-3, 1) }",
-        "let start = 0.1",
+        "`optimizer.lr.start = …`",
     ),
     "a space for a schedule in a let": (
         "let s = cosine(0.1)\noptimizer = SGD(lr=s)\ntune { optimizer.lr = loguniform(1e-3, 1) }",
-        "let start = 0.1",
+        "`optimizer.lr.start = …`",
     ),
     "a rate without its optimizer": ("tune { lr = loguniform(1e-3, 1) }", "`optimizer.lr = …`"),
     "a misspelt let": ("let width = 3\ntune { widht = integers(2, 4) }", "did you mean `width`?"),
@@ -369,6 +369,80 @@ def test_the_arguments_of_a_schedule_are_searched_for_by_name() -> None:
     more = f"{VALIDATED}let start = 0.1\ntune {{ budget = 2; start = loguniform(0.01, 1) }}\n"
     (lane,) = program(base("SGD(lr=0.1)", "SGD(lr=cosine(start))", more=more)).lanes
     assert str(lane.optimizer.values()["lr"]) == "cosine(0.1)"
+
+
+SCHEDULED = {
+    "positional": ("", "SGD(lr=cosine(0.1, warmup=1))", "SGD(lr=cosine(0.3, warmup=1))"),
+    "of a positional rate": ("", "SGD(cosine(start=0.1))", "SGD(cosine(start=0.3))"),
+    "by name": ("", "SGD(lr=cosine(warmup=1, start=0.1))", "SGD(lr=cosine(warmup=1, start=0.3))"),
+    "of a let": ("let s = cosine(0.1)\n", "SGD(lr=s)", "SGD(lr=cosine(0.3))"),
+    "of the optimizer's let": ("let o = SGD(lr=(cosine(0.1)))\n", "o", "SGD(lr=cosine(0.3))"),
+    "of a rate given apart": ("", "SGD\noptimizer.lr = cosine(0.1)", "SGD(lr=cosine(0.3))"),
+}
+
+
+@pytest.mark.parametrize(("before", "optimizer", "meant"), SCHEDULED.values(), ids=SCHEDULED.keys())
+def test_an_argument_of_a_schedule_is_a_setting(before: str, optimizer: str, meant: str) -> None:
+    text = f"{before}{base('SGD(lr=0.1)', optimizer)}"
+    written = identity(meaning(program(base("SGD(lr=0.1)", meant))))
+    assert identity(meaning(program(text, "optimizer.lr.start=0.3"))) == written
+    assert identity(meaning(program(f"{text}optimizer.lr.start = 0.3\n"))) == written
+    assert "NN710" not in {each.code for each in everything(text, "optimizer.lr.start=0.3")}  # the `let` is used
+    assert identity(meaning(program(text))) != written
+    swept = program(f"{text}sweep {{ optimizer.lr.start = [0.2, 0.3] }}\n").lanes
+    assert [lane.name for lane in swept] == ["start=0.2", "start=0.3"]
+    assert str(swept[1].optimizer) == str(program(base("SGD(lr=0.1)", meant)).lanes[0].optimizer)
+    found = program(f"{text}{VALIDATED}tune {{ race = false; budget = 3; optimizer.lr.start = [0.2, 0.3, 0.4] }}\n")
+    assert {lane.optimizer.values()["lr"].start for lane in found.lanes} == {0.2, 0.3, 0.4}
+
+
+def test_an_argument_of_a_schedule_is_a_setting_of_a_lane() -> None:
+    race = "race { SGD(lr=cosine(0.1)); Adam { optimizer.lr = step(0.01, every=2) }; Momentum(0.1) }\n"
+    lanes = program(
+        base("SGD(lr=0.1)", "Adam", more=race), "SGD.optimizer.lr.start=0.2", "Adam.optimizer.lr.every=1"
+    ).lanes
+    assert [str(lane.optimizer) for lane in lanes] == [
+        "SGD(lr=cosine(0.2))",
+        "Adam(lr=step(0.01, every=1))",
+        "Momentum(lr=0.1)",
+    ]
+    found = tuning("tune { budget = 2; SGD.optimizer.lr.start = loguniform(0.01, 1) }", race=f"{race}{VALIDATED}")
+    assert [*found.spaces] == ["SGD"]
+    fixed = tuned(
+        "tune { optimizer.lr.start = [0.1, 0.2] }", "optimizer.lr=0.3", race=f"race {{ SGD; Adam }}\n{VALIDATED}"
+    )
+    assert fixed.tuning is None  # the flag sets the rate as a whole
+
+
+@pytest.mark.parametrize(
+    ("more", "flag", "said"),
+    [
+        ("", "optimizer.lr.start=0.3", "`optimizer.lr` is not a part with arguments"),
+        ("", "optimizer.eps.x=0.3", "`optimizer.eps` is not a part with arguments"),
+        ("optimizer.lr = cosine(0.1)\n", "optimizer.lr.begin=0.3", "`cosine` has no argument `begin`"),
+        ("optimizer.lr = cosine(0.1)\n", "optimizer.lr.start.x=0.3", "`optimizer.lr.start` is not a part with"),
+        ("train.early_stop = patience(3)\n", "train.early_stop.x=0.3", "`patience` has no argument `x`"),
+        ("", "train.early_stop.epochs=3", "unknown setting `train.early_stop.epochs`"),
+    ],
+)
+def test_an_argument_needs_its_part(more: str, flag: str, said: str) -> None:
+    (found,) = [each for each in diagnose(base(more=more), flag) if each.severity == "error"]
+    assert said in found.message
+
+
+@pytest.mark.parametrize(
+    ("race", "idle"), [("SGD(lr=0.3); Adam", True), ("a { train.epochs = 2 }; SGD(lr=0.3)", False)]
+)
+def test_an_argument_of_a_schedule_has_no_effect_if_every_lane_replaces_it(race: str, idle: bool) -> None:
+    schedule = "optimizer.lr = cosine(0.1)\noptimizer.lr.start = 0.3\n"
+    said = [each.message for each in diagnose(base(more=f"{schedule}race {{ {race} }}\n"))]
+    assert ("`optimizer.lr.start` has no effect: every lane overrides `optimizer`" in said) == idle
+
+
+def test_an_argument_of_a_stopping_rule_is_a_setting() -> None:
+    text = base(more=f"{VALIDATED}train.early_stop = patience(3)\n")
+    (lane,) = program(text, "train.early_stop.epochs=7").lanes
+    assert str(lane.train.early_stop) == "patience(7)"
 
 
 def test_a_logarithmic_scale_is_named() -> None:

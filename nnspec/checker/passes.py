@@ -230,6 +230,7 @@ class _Check:
         if not self._affordable(lane, point):
             return Run(name, name, point, None, self._evaluator({}))
         settings = settle(declared, lane, flags, findings, self.recovery, effective, point.assignments)
+        self.usage.lets.update(settings.followed)
         evaluator = self._evaluator(settings.lets)
         if (named := settings.values.get("data")) is not None:
             sources = map(called, operands(named.value, "or"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from nnspec.checker.binding import Given
 from nnspec.checker.declare import Assignment, Declarations, DeclaredLane
-from nnspec.checker.evaluator import article
+from nnspec.checker.evaluator import MAX_DEPTH, article
 from nnspec.checker.findings import Findings
 from nnspec.checker.recovery import Recovery
 from nnspec.checker.vocabulary import (
@@ -44,6 +44,10 @@ class LaneSettings:
     """Arguments that override those of a setting's part: setting, then argument."""
     layers: dict[str, dict[str, Given]] = field(default_factory=dict)
     """Arguments of layers and blocks, by their full names."""
+    amendments: dict[str, list[Span]] = field(default_factory=dict)
+    """The names of settings that changed a part inside the value of a setting, such as `optimizer.lr.start`."""
+    followed: set[str] = field(default_factory=set)
+    """The `let`s of parts that were changed in this way."""
     lanes: tuple[str, ...] = ()
     """All lanes of the file, for messages."""
 
@@ -79,6 +83,7 @@ def settle(
         _apply(sorted(chosen, key=lambda a: len(a.path)), settings, findings, recovery, {}, declared)
     for changes in (*settings.arguments.values(), *settings.layers.values(), settings.values, settings.lets):
         effective.update(given.name for given in changes.values())
+    effective.update(chain.from_iterable(settings.amendments.values()))
     return settings
 
 
@@ -103,10 +108,10 @@ def _keep_schedule(
         of = f" of lane `{lane.name.text}`" if lane is not None else ""
         message = f"`optimizer.lr`{of} is a schedule, which this space would replace by a constant rate"
         note = Note(expression.span, "the schedule")
-        findings.error("NN203", message, given.value.span, notes=(note,), help=_SCHEDULE_BY_LET)
+        findings.error("NN203", message, given.value.span, notes=(note,), help=_SCHEDULE)
 
 
-_SCHEDULE_BY_LET = "name an argument of the schedule, `let start = 0.1` and `lr=cosine(start)`, and set `start`"
+_SCHEDULE = "set an argument of the schedule: `optimizer.lr.start = …`"
 
 
 def _twice(setting: str, lane: DeclaredLane, span: Span, first: Span, findings: Findings) -> None:
@@ -150,6 +155,7 @@ def _replace(
         replaced[setting] = path.span
         settings.values[setting] = Given(part, path.span, f"lane `{lane.name.text}`")
         settings.arguments.pop(setting, None)
+        settings.amendments.pop(setting, None)
 
 
 def _apply(
@@ -202,6 +208,7 @@ def _assign(assignment: Assignment, settings: LaneSettings, findings: Findings, 
         case [word] if word in SETTINGS:
             settings.values[word] = given
             settings.arguments.pop(word, None)
+            settings.amendments.pop(word, None)
         case ["loss_weight" | "metrics", _]:
             settings.values[text] = given
         case ["train", word] if TRAIN.get(word) is not None:
@@ -215,12 +222,19 @@ def _assign(assignment: Assignment, settings: LaneSettings, findings: Findings, 
             findings.error("NN203", "`lr_factor` needs the name of a layer", assignment.span, help=help)
         case ["train", word, *_]:
             if TRAIN.get(word) is not None:
+                if _amend(f"train.{word}", assignment, 2, settings):
+                    return
                 help = f"`train.{word}` is a single value"
                 findings.error("NN201", f"unknown setting `{assignment.text}`", assignment.span, help=help)
             else:
                 _unknown_in_train(word, assignment.path[1].span, findings, recovery, by_name=len(words) > 2)
         case [word, argument] if word in _WITH_ARGUMENTS:
             settings.arguments.setdefault(word, {})[argument] = given
+        case [word, _, _, *_] if word in _WITH_ARGUMENTS:
+            if not _amend(word, assignment, 1, settings):
+                whole = ".".join(words[:-1])
+                help = "give it a schedule: `optimizer.lr = cosine(0.1)`" if whole == "optimizer.lr" else ""
+                findings.error("NN203", f"`{whole}` is not a part with arguments", assignment.span, help=help)
         case ["model", *layer, argument] if layer:
             settings.layers.setdefault(".".join(layer), {})[argument] = given
         case ["model", *_]:
@@ -229,6 +243,60 @@ def _assign(assignment: Assignment, settings: LaneSettings, findings: Findings, 
             )
         case _:
             _unknown(words, assignment, settings, findings, recovery)
+
+
+def _amend(setting: str, assignment: Assignment, skipped: int, settings: LaneSettings) -> bool:
+    """Set an argument of a part that is itself an argument, such as the start of a schedule; return whether there is
+    such a part. The names in the path after the first `skipped` lead to it."""
+    names, given = assignment.path[skipped:], assignment.given
+    if setting not in settings.values:
+        if setting in _WITH_ARGUMENTS:  # reported, unless a lane replaces it
+            settings.arguments.setdefault(setting, {})[".".join(name.text for name in names)] = given
+        return setting in _WITH_ARGUMENTS
+    changed, place, key = settings.arguments.get(setting, {}), settings.values, setting
+    if names[0].text in changed:
+        place, key, names = changed, names[0].text, names[1:]
+    value = _with_argument(place[key].value, names, given.value, settings)
+    if value is None:
+        return False
+    place[key] = replace(place[key], value=value)
+    settings.amendments.setdefault(setting, []).append(given.name)
+    return True
+
+
+def _with_argument(
+    part: tree.Expression, names: Sequence[tree.Name], value: tree.Expression, settings: LaneSettings
+) -> tree.Expression | None:
+    """Return the expression of a part in which an argument, or one of a part that it holds, has another value. None if
+    there is no such part."""
+    whole = part
+    for _ in range(MAX_DEPTH):
+        match part:
+            case tree.Group(inner=inner):
+                part = inner
+            case tree.Reference(path=path) if path.text in settings.lets:
+                settings.followed.add(path.text)
+                part = settings.lets[path.text].value
+            case _:
+                break
+    callee = part.callee if isinstance(part, tree.Call) else part.path if isinstance(part, tree.Reference) else None
+    known = None if callee is None else parts().get(callee.text)
+    if callee is None or known is None:
+        return None
+    arguments = part.arguments if isinstance(part, tree.Call) else ()
+    slots = iter(known.signature().names_of_positionals(sum(a.name is None for a in arguments), {}) or ())
+    words = [next(slots, "") if argument.name is None else argument.name.text for argument in arguments]
+    name, rest = names[0], names[1:]
+    i = words.index(name.text) if name.text in words else None
+    if rest:
+        within = None if i is None else _with_argument(arguments[i].value, rest, value, settings)
+        if within is None:
+            return None
+        value = within
+    if i is None:
+        return tree.Call(callee, (*arguments, tree.Argument(name, value, name.span)), whole.span)
+    changed = replace(arguments[i], value=value)
+    return tree.Call(callee, (*arguments[:i], changed, *arguments[i + 1 :]), whole.span)
 
 
 def _unknown_in_train(word: str, span: Span, findings: Findings, recovery: Recovery, *, by_name: bool) -> None:
@@ -276,7 +344,7 @@ def _unknown(
         more["fix"] = Fix(f"write `train.{found}`", (Edit(assignment.span, f"train.{found}"),), safe=True)
     elif len(words) > 1 and word in SETTINGS:
         what = "has only one level of settings" if word in _WITH_ARGUMENTS else "is a single value"
-        more = {"help": _SCHEDULE_BY_LET if words[:2] == ["optimizer", "lr"] else f"`{word}` {what}"}
+        more = {"help": f"`{word}` {what}"}
     elif word == "tune":
         inner = ".".join(words[1:])
         inner = inner if TUNE.get(inner) is not None else f"LANE.{inner}"

@@ -64,7 +64,7 @@ def _without_effect(
     replacing = [place for place in (declared.race, declared.sweep) if place is not None]
     for assignment in assignments:
         whole, span = assignment.path[0].text, assignment.span
-        if len(assignment.path) != 2 or whole not in KIND_OF_SETTING.values() or span in effective:
+        if len(assignment.path) < 2 or whole not in KIND_OF_SETTING.values() or span in effective:
             continue
         if declared.replaced(whole, span) or any(declared.goes_before(place.head, span) for place in replacing):
             continue
