@@ -77,7 +77,7 @@ SHARES = 8
 SHORT = spec(
     model="Linear(6); BatchNorm; ReLU; Dropout(0.3); Linear(10)",
     data="Digits(train=40, test=20)",
-    race="Adam(lr=plateau(0.01, patience=1)); Momentum(lr=cosine(0.05)); wide { train.batch = 20 }",
+    race="Adam(lr=plateau(0.01, patience=1)); wide { optimizer = Momentum(lr=cosine(0.05)); train.batch = 20 }",
     train="epochs = 3; batch = 16; validation = 0.2; repeats = 2; augment = noise(0.1)\n"
     "early_stop = patience(1, min_delta=0.05)",
     more="seed = 42\noptimizer = SGD(lr=0.1)",
@@ -145,16 +145,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_there_are_many_changes_of_the_disk(whole: Whole) -> None:
     counts = {change: whole.changes.count(change) for change in whole.changes}
-    assert counts["open"] == counts["os.rename"] + 1 > 20  # one tries whether the folder can be written to
-    assert counts["os.mkdir"] >= 8  # the run, its checkpoints, and two for each of three lanes
-    assert len(whole.outcome[1]) > 40
+    assert counts["open"] == counts["os.rename"] + 1 > 15  # one tries whether the folder can be written to
+    assert counts["os.mkdir"] >= 6  # the run, its checkpoints, and two for each of two lanes
+    assert len(whole.outcome[1]) > 25
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 @pytest.mark.parametrize("share", range(SHARES))
 def test_a_run_killed_before_any_write_resumes_to_the_same_bits(share: int, whole: Whole, tmp_path: Path) -> None:
     crashes = [(at, torn) for at, change in enumerate(whole.changes, 1) for torn in {False, change == "os.rename"}]
-    assert len(crashes) > 80
+    assert len(crashes) > 50
     for at, torn in crashes[share::SHARES]:
         out = tmp_path / f"{at} {torn}"
         assert not dies(whole.path, out, at, torn)
