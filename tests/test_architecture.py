@@ -432,10 +432,9 @@ def modules(files: tuple[Path, ...]) -> set[str]:
     return {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for p in files}
 
 
-@cache
-def nodes(path: Path) -> list[ast.AST]:
-    """Return all nodes of a file, which several tests go through."""
-    return [*ast.walk(ast.parse(path.read_text("utf-8")))]
+def nodes(path: Path) -> Iterator[ast.AST]:
+    """Return all nodes of a file. They are not kept: those of all files would slow each collection of garbage."""
+    return ast.walk(ast.parse(path.read_text("utf-8")))
 
 
 def room_of(path: Path) -> str:
@@ -443,8 +442,13 @@ def room_of(path: Path) -> str:
     return inside.parts[0].removesuffix(".py") if inside.parts != ("__init__.py",) else ""
 
 
-def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield line and dotted name of everything that a file imports, inside functions and for types too."""
+@cache
+def imports(path: Path) -> list[tuple[int, str]]:
+    """Return line and dotted name of everything that a file imports, inside functions and for types too."""
+    return [*_imports(path)]
+
+
+def _imports(path: Path) -> Iterator[tuple[int, str]]:
     for node in nodes(path):
         if isinstance(node, ast.Import):
             for alias in node.names:

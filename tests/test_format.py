@@ -510,7 +510,7 @@ def holds(chance: random.Random, end: str = "\n") -> None:
 
 
 @given(st.randoms(use_true_random=False), st.sampled_from(["\n", "\n", "\r\n", "\r"]))
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_nothing_is_lost_and_twice_is_once(chance: random.Random, end: str) -> None:
     holds(chance, end)
 
