@@ -221,7 +221,7 @@ ADVICE: dict[str, Case] = {
     "unused": (base(more="let a = 1"), [("NN710", "a")]),
     "loss tuned by itself": (
         base(more="train.validation = 0.2\ntune { budget = 2; loss.label_smoothing = [0, 0.3] }"),
-        [("NN739", "loss.label_smoothing = [0, 0.3]")],
+        [("NN739", "[0, 0.3]")],
     ),
     "swept in vain": (base(more="let a = 1\nlet b = a\nsweep { a = [2, 3] }"), [("NN710", "b"), ("NN730", "a")]),
     "bias": (base("ReLU", "BatchNorm\n    ReLU"), [("NN713", "Linear(16)")]),

@@ -97,7 +97,7 @@ def test_lanes_with_seeds_of_their_own_do_not_race_with_those_of_their_trials() 
     ],
 )
 def test_a_loss_is_not_tuned_by_its_own_value(spaces: str, warned: bool) -> None:
-    found = diagnose(base(more=f"{VALIDATED}tune {{ budget = 2; {spaces} }}\n"))
+    found = everything(base(more=f"{VALIDATED}tune {{ budget = 2; {spaces} }}\n"))
     assert [each.code for each in found] == ["NN739"] * warned
 
 
