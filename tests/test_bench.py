@@ -562,6 +562,11 @@ def test_latex_escapes_names_and_compiles_alone() -> None:
         assert plain.count("{") == plain.count("}")
         assert not re.search(r"\\(input|include|addplot table)\b(?!\{this)", text)
         assert r"SGD\_1 \& 50\% \#2" in text
+    tiny = replace(
+        result.problems[0].entries[0], runs=tuple(replace(r, figure=2.2e-4) for r in result.problems[0].entries[0].runs)
+    )
+    small = replace(result.problems[0], entries=(tiny, *result.problems[0].entries[1:]))
+    assert r"2.2$\times10^{-4}$" in table_latex(replace(result, problems=(small, *result.problems[1:])))
     assert escaped("$x^2$ \\alpha") == r"\$x\textasciicircum{}2\$ \textbackslash{}alpha"
     rows = [line for line in table_latex(result).splitlines() if line.endswith(r" \\") and "multicolumn" not in line]
     assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(names) + 1}

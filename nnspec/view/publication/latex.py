@@ -6,6 +6,7 @@ packages named at the top of the file can `\\input` it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from nnspec.results.bench import BenchResult, Measure
@@ -28,11 +29,16 @@ _ESCAPES = {
     "±": r"$\pm$",
     "≤": r"$\leq$",
     "≥": r"$\geq$",
+    "≈": r"$\approx$",
     "×": r"$\times$",
     "–": "--",
     "−": "$-$",
     **{char: f"\\{char}" for char in "&%$#_{}"},
 }
+
+
+_POWER = re.compile(r"\b(\d+(?:\.\d+)?)e([+-]\d+)\b")
+"""A number like 2.2e-04."""
 
 
 def escaped(text: str) -> str:
@@ -53,7 +59,7 @@ def table_latex(result: BenchResult) -> str:
     for grid in grids:
         lines += [
             r"\midrule",
-            rf"\multicolumn{{{len(columns)}}}{{l}}{{\emph{{{escaped(grid.title)}; bold: {escaped(grid.marked)}}}}} \\",
+            rf"\multicolumn{{{len(columns)}}}{{l}}{{\emph{{{escaped(grid.title)}; bold: the best}}}} \\",
             *_body(grid),
         ]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{document}", ""])
@@ -75,8 +81,12 @@ def _body(grid: Grid) -> Iterator[str]:
 
 
 def _row(cells: Sequence[str], bold: frozenset[int] = frozenset()) -> str:
-    shown = [rf"\textbf{{{escaped(cell)}}}" if i in bold else escaped(cell) for i, cell in enumerate(cells)]
+    shown = [rf"{{\bfseries\boldmath {_cell(cell)}}}" if i in bold else _cell(cell) for i, cell in enumerate(cells)]
     return " & ".join(shown) + r" \\"
+
+
+def _cell(text: str) -> str:
+    return _POWER.sub(lambda found: rf"{found[1]}$\times10^{{{int(found[2])}}}$", escaped(text))
 
 
 def profile_latex(result: BenchResult) -> str:

@@ -55,7 +55,7 @@ def print_bench(result: BenchResult, console: Console) -> None:
 def _print_grid(grid: Grid, best_first: Sequence[str], console: Console) -> None:
     """Print a table; where not all contestants fit, those with the highest scores stay."""
     console.print()
-    say(console, f"{grid.title} (*: {grid.marked})")
+    say(console, f"{grid.title} (* best)")
     ranks = {name: 1 + place for place, name in enumerate(best_first)}
     columns = [
         Column(

@@ -35,12 +35,10 @@ class Grid:
     """A table of problems by contestants."""
 
     title: str
-    marked: str
-    """What is marked in each row."""
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     best: Sequence[frozenset[int]]
-    """The columns that are marked in each row."""
+    """The columns of the best contestants of each row."""
 
 
 def head(result: BenchResult) -> str:
@@ -158,10 +156,11 @@ def figures(result: BenchResult) -> Grid:
             return "diverged"
         found = entry.interval()
         text = numbers.figure(problem.by, found.mean, (found.high - found.low) / 2)
-        return f"{text} ({len(entry.runs) - entry.lost} of {len(entry.runs)})" if entry.lost else text
+        text += f" ({len(entry.runs) - entry.lost} of {len(entry.runs)})" if entry.lost else ""
+        return f"{text} ≈" if entry.contestant in problem.leaders - {problem.best} else text
 
-    title, marked = "Final figure, mean ± half of its 95 % interval", "the best, and all that are not shown to be worse"
-    return _grid(result, title, marked, cell, lambda problem, entry: entry.contestant in problem.leaders)
+    title = "Final figure, mean ± half of its 95 % interval; ≈: not shown to be worse than the best"
+    return _grid(result, title, cell, lambda problem, entry: entry.contestant == problem.best)
 
 
 def steps(result: BenchResult) -> Grid:
@@ -176,22 +175,18 @@ def steps(result: BenchResult) -> Grid:
         own = entry.times("steps").median
         return math.isfinite(own) and own == min(each.times("steps").median for each in problem.entries)
 
-    return _grid(result, "Steps to the target, median", "the fastest", cell, best)
+    return _grid(result, "Steps to the target, median", cell, best)
 
 
 def _grid(
-    result: BenchResult,
-    title: str,
-    marked: str,
-    cell: Callable[[Problem, Entry], str],
-    best: Callable[[Problem, Entry], bool],
+    result: BenchResult, title: str, cell: Callable[[Problem, Entry], str], best: Callable[[Problem, Entry], bool]
 ) -> Grid:
     rows, found = [], []
     for problem in result.done:
         entries = [problem[name] for name in result.names]
         rows.append([problem.name, target(problem), *(cell(problem, entry) for entry in entries)])
         found.append(frozenset(2 + i for i, entry in enumerate(entries) if best(problem, entry)))
-    return Grid(title, marked, ["problem", "target", *result.names], rows, found)
+    return Grid(title, ["problem", "target", *result.names], rows, found)
 
 
 def target(problem: Problem) -> str:
