@@ -269,7 +269,7 @@ def test_models_of_thousands_of_layers_are_compared_too() -> None:
     a, b = spec("Linear(5) * 1500; Linear(10)"), spec("Linear(5) * 700; Tanh; Linear(5) * 700; Linear(10)")
     ready = compiled(a), compiled(b)
     assert ("+", "Tanh1", "Tanh") in told(compare(*ready))
-    for count in (190, 3000):
+    for count in (190, 1200):
         one, other = "ReLU; " * count, "ReLU; Tanh; " * count
         both = (compiled(spec(f"Sigmoid; {each} Linear(10)")) for each in (f"{one}Dropout;", other))
         assert not compare(*both).same

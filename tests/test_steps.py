@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forked import forked
 from outcomes import Stopper, outcome
-from tiny_spec import OFFLINE, compiled, nnspec, run, spec
+from tiny_spec import OFFLINE, compiled, run, spec
 
 from nnspec.api import compile_spec, run_into
 from nnspec.checker import check
@@ -249,7 +250,7 @@ def test_lint_counts_steps_and_records() -> None:
 
 
 def test_records_and_screens_speak_of_steps(path: Path, tmp_path: Path) -> None:
-    done = nnspec("run", path, "--out", tmp_path / "out", "--offline", cwd=tmp_path)
+    done = forked("run", path, "--out", tmp_path / "out", "--offline", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "13/13" in done.stdout
     assert " step " in done.stdout
@@ -260,7 +261,7 @@ def test_records_and_screens_speak_of_steps(path: Path, tmp_path: Path) -> None:
     assert history["steps"] == [3, 6, 9, 12, 13]
     assert history["epochs"] == [0.6, 1.2, 1.8, 2.4, 2.6]
     for command in ("verify", "report", "plot", "eval"):
-        done = nnspec(command, tmp_path / "out", cwd=tmp_path)
+        done = forked(command, tmp_path / "out", cwd=tmp_path)
         assert done.returncode == 0, (command, done.stderr)
     page = next(tmp_path.rglob("report.html")).read_text()
     assert ">step</text>" in page
