@@ -17,7 +17,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from nnspec.compiler.batches import Batches
@@ -178,6 +178,18 @@ class Replay:
         """Whether another plan's memory can be substituted for this one's, that is, whether no Python call remains."""
         return not any(program.gaps for program in self._programs.values())
 
+    @cached_property
+    def _others(self) -> dict[int, NDArray[Any]]:
+        """The arrays that its tapes point to besides the memory of the plan, by their id."""
+        arrays = {
+            id(array): array
+            for program in self._programs.values()
+            for array in map(root, (*program.arrays, *program.made))
+        }
+        memory = Relocation((each, each) for each in _memory(self))
+        known = memory.knows(np.array([array.ctypes.data for array in arrays.values()], np.int64))
+        return {key: array for (key, array), within in zip(arrays.items(), known, strict=True) if not within}
+
     @property
     def kernels(self) -> set[str]:
         """The kernels that it needs."""
@@ -203,15 +215,7 @@ class Replay:
             (one.bit_generator.ctypes.state_address, other.bit_generator.ctypes.state_address)
             for one, other in zip(like._plan.noise, self._plan.noise, strict=True)
         ]
-        moved = Relocation(pairs, states)
-        used = {
-            id(array): array
-            for program in like._programs.values()
-            for array in map(root, (*program.arrays, *program.made))
-        }
-        known = moved.knows(np.array([array.ctypes.data for array in used.values()], np.int64))
-        others = [(key, array) for (key, array), inside in zip(used.items(), known, strict=True) if not inside]
-        own = {key: (array, array.copy(order="K")) for key, array in others}
+        own = {key: (array, array.copy(order="K")) for key, array in like._others.items()}
         self._relocation = Relocation([*pairs, *own.values()], states)
         for key, program in like._programs.items():
             found = self._programs[key] = _Program(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from nnspec.compiler.stacking import kin, widest
+from nnspec.compiler.stacking import widest
 from nnspec.compiler.switch import Recorded
 from nnspec.data.source import Dataset
 from nnspec.environment import cores
@@ -109,8 +109,9 @@ class _Groups:
         going = sum(turns.going for turns in self._going)
         if going >= max(cores(), min(READY * cores(), widest(training.layout))):
             return False
-        alike = kin(training.experiment)
-        return going < cores() if alike is None else any(alike == key[0] for key in self._recorded)
+        if training.kin is None:
+            return going < cores()
+        return any(training.kin == key[0] for key in self._recorded)
 
     def turn(self) -> None:
         """Train a record of every training."""

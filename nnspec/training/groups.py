@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import Layout
@@ -51,6 +52,11 @@ class Training:
     until: int = 0
     """The epoch after which it pauses, with a checkpoint to continue from; 0 for none."""
 
+    @cached_property
+    def kin(self) -> Hashable:
+        """What lanes of a stack have in common; None if it is trained alone."""
+        return kin(self.experiment)
+
     @property
     def done(self) -> int:
         """Number of epochs already completed."""
@@ -81,7 +87,7 @@ def group(all_trainings: Iterable[Training], parts: int = 1, stacked: bool = Tru
     alone: list[tuple[Hashable, list[Training]]] = []
     families: dict[Hashable, list[Training]] = {}
     for number, training in enumerate(all_trainings):
-        key = kin(training.experiment) if stacked else None
+        key = training.kin if stacked else None
         families.setdefault((training.done, key if key is not None else number), []).append(training)
     for family in families.values():
         several = len({training.experiment.name for training in family}) > 1
@@ -99,8 +105,8 @@ def group(all_trainings: Iterable[Training], parts: int = 1, stacked: bool = Tru
 
 def _stackable(group: Sequence[Training]) -> bool:
     """Return whether trainings can form a stack, which trains the same epoch of all of them."""
-    alike = {(kin(each.experiment), each.done) for each in group}
-    return len(alike) == 1 and kin(group[0].experiment) is not None and widest(group[0].layout) > 1
+    alike = {(each.kin, each.done) for each in group}
+    return len(alike) == 1 and group[0].kin is not None and widest(group[0].layout) > 1
 
 
 def failed(training: Training, why: str) -> LaneResult:
