@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from random_runs import difference
-from tiny_spec import ROOT, run, spec
+from tiny_spec import ROOT, compiled, run, spec
 
 import nnspec
 from nnspec import runs
@@ -28,12 +28,16 @@ from nnspec.compiler.replay import Epoch, Replay
 from nnspec.engine.part import PARTS
 from nnspec.errors import NnspecError
 from nnspec.executors import in_process
+from nnspec.executors.in_process import InProcess
+from nnspec.executors.processes import Processes, usual_jobs
 from nnspec.native import library
 from nnspec.native.recording import Recording, Traced
 from nnspec.native.words import DIMS, OUTER, STEPS
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
+from nnspec.runner.executor_choice import executor_for
 from nnspec.runner.options import RunOptions
+from nnspec.training.groups import trainings
 from nnspec.training.observer import Silent
 
 pytestmark = pytest.mark.skipif(not library.available(), reason="compiled steps need Numba, which is an extra")
@@ -43,6 +47,7 @@ NEVER, ALWAYS, AUTO = (
     RunOptions(jobs=1, compiled="always"),
     RunOptions(jobs=1, compiled="auto"),
 )
+AUTO_JOBS = RunOptions(compiled="auto")
 RACE = spec(race="SGD; Adam(lr=0.01)", train="epochs = 4; batch = 16; validation = 0.2")
 
 
@@ -399,13 +404,15 @@ def test_a_training_without_enough_memory_beside_others_is_trained_after_them(
 ) -> None:
     short: list[object] = []
     if where == "setup":
-        honest = in_process.Turns
+        honest, made = in_process.Turns, []
 
         def turns(group: Any, *rest: Any) -> Any:
-            if group[0].experiment.name == "Adam" and group[0].repeat == 3 and not short:
+            if group[0].experiment.name == "Adam" and group[0].repeat == 3:
                 short.append(group)
-                raise MemoryError
-            return honest(group, *rest)
+                if any(each.going for each in made):
+                    raise MemoryError
+            made.append(honest(group, *rest))
+            return made[-1]
 
         monkeypatch.setattr(in_process, "Turns", turns)
     else:
@@ -419,7 +426,7 @@ def test_a_training_without_enough_memory_beside_others_is_trained_after_them(
 
         monkeypatch.setattr(in_process.Turns, "take", taken)
     fast = run(MANY, ways=ALWAYS)
-    assert short
+    assert 1 <= len(short) <= 2
     slow = run(MANY, ways=NEVER)
     for name, lane in slow.items():
         assert [one.status for one in fast[name].trainings] == [one.status for one in lane.trainings]
@@ -428,9 +435,35 @@ def test_a_training_without_enough_memory_beside_others_is_trained_after_them(
 
 def test_the_rest_of_a_group_begins_without_compiled_steps_if_these_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nnspec.compiler.switch.GAINS", -1.0)
-    run(MANY, ways=ALWAYS)  # the kernels are there now
+    text = MANY.replace("wild { optimizer = SGD(lr=1e30) }", "Momentum")
+    run(text, ways=ALWAYS)  # the kernels are there now
     monkeypatch.setattr("nnspec.compiler.replay.Replay.check", lambda self: "everything")
-    fast, slow = run(MANY, ways=AUTO), run(MANY, ways=NEVER)
+    diary = Diary()
+    fast, slow = run(text, ways=AUTO, observer=diary), run(text, ways=NEVER)
+    assert diary.most == 3
     for name, lane in slow.items():
         assert fast[name].history == lane.history
         assert all("do not give the bits" in (one.compiled or {}).get("refused", "") for one in fast[name].trainings)
+
+
+@pytest.mark.parametrize(
+    ("more", "threads"),
+    [
+        ({}, True),
+        ({"loss": "CrossEntropy(label_smoothing=0.1)"}, False),
+        ({"more": "metrics = [f1]"}, False),
+        ({"race": "Prodigy"}, False),
+        ({"race": "SOAP"}, False),
+    ],
+)
+def test_small_lanes_train_in_threads_if_nothing_remains_a_python_call(
+    more: dict[str, str], threads: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = spec(**more, train="epochs = 100000; batch = 16; repeats = 4")
+    run(text, "train.epochs=1", ways=ALWAYS)  # the kernels are there now
+    everything = trainings(compiled(text))
+    assert usual_jobs(everything) > 1
+    executor = executor_for(AUTO_JOBS, everything)
+    assert isinstance(executor, InProcess if threads else Processes)
+    monkeypatch.setattr("nnspec.compiler.prospects.missing", lambda names: [*names])
+    assert isinstance(executor_for(AUTO_JOBS, everything), Processes)

@@ -16,6 +16,7 @@ from tiny_spec import ROOT, compiled, environment, run, spec
 
 from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
+from nnspec.compiler.prospects import calls_no_python, replays
 from nnspec.compiler.replay import Replay
 from nnspec.data.source import Dataset
 from nnspec.engine.part import PARTS
@@ -91,6 +92,9 @@ def same_both_ways(text: str, *, python: set[str] = frozenset()) -> None:  # typ
             assert one.compiled is None
             assert other.compiled is not None
             assert set(other.compiled["python"]) - MOVERS == python, other.compiled["python"]
+    for experiment in compiled(text).program.lanes:
+        if calls_no_python(experiment) and replays([experiment]):
+            assert not trainings(fast.lanes[experiment.name])[0].compiled["python"]
 
 
 # Every part
@@ -289,7 +293,7 @@ def test_a_run_starts_in_python_and_continues_compiled(monkeypatch: pytest.Monke
 
     def later(self: Builder, names: Any, *, wait: bool = False) -> bool:
         turns.append(names)
-        return len(turns) > 8
+        return len(turns) > 5
 
     monkeypatch.setattr(Builder, "ready", later)
     for bound in ("GAINS", "WORTH"):  # however short the training is

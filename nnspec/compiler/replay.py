@@ -334,7 +334,7 @@ class Replay:
         if self._unmoved:
             return
         self._moves = []
-        for kernel, group in zip(move_kernels(plan), optimizer.groups, strict=True):
+        for kernel, group in zip(move_kernels(plan.optimizer), optimizer.groups, strict=True):
             theta, grad, *state = optimizer.arrays(group)
             table = np.empty((plan.batches, _width(optimizer, group)), theta.dtype)
             self._factors.append((group, table))
@@ -606,15 +606,15 @@ def unmoved(plan: Plan) -> dict[str, str]:
     if plan.adjusts:
         return {name: "gradients or weights are penalised, clipped or constrained in Python"}
     try:
-        move_kernels(plan)
+        move_kernels(plan.optimizer)
     except KeyError:  # a rule from another module, or with more state than a kernel takes
         return {name: "its loop is no part of nnspec's own"}
     return {}
 
 
-def move_kernels(plan: Plan) -> list[str]:
+def move_kernels(optimizer: Optimizer) -> list[str]:
     """Name the kernel that updates each group of weights. Raises KeyError for an optimizer without kernels."""
-    optimizer, rule = plan.optimizer, plan.optimizer.loop()
+    rule = optimizer.loop()
     if rule is None:
         raise KeyError(type(optimizer).__name__)
     kind, states = f"f{optimizer.params[0].data.itemsize}", len(optimizer.state[0])

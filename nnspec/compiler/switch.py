@@ -239,7 +239,7 @@ def likely_kernels(plan: Plan) -> Iterator[str]:
     yield from ("run", "batches", "loop", f"copy.{kind}.{kind}")
     yield from () if plan.dataset.train.x.dtype == plan.layout.dtype else (f"gather.{kind}", "take")
     yield from () if plan.experiment.classes is None else (f"argmax.{kind}", f"put.{kind}", "count")
-    yield from () if unmoved(plan) else move_kernels(plan)
+    yield from () if unmoved(plan) else move_kernels(plan.optimizer)
 
 
 def _all(names: Iterable[Iterable[str]]) -> set[str]:

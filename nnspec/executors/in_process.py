@@ -75,11 +75,12 @@ class _Groups:
 
         Where a training joins others, it is one at a time, so that they do not all end, and are set up, at once.
         """
-        replayed = self._joining and all(turns.replayed for turns in self._going)
-        if self._going and self._waiting and replayed and self._room(self._waiting[-1][0][0]):
-            self._begin(joins=True)
-        elif self._going and self._divided and not replayed:  # compiled steps are not available after all
-            self._begin()
+        if self._waiting and self._going and self._joining:
+            if all(turns.replayed for turns in self._going):
+                if self._room(self._waiting[-1][0][0]):
+                    self._begin(joins=True)
+            elif self._divided:  # compiled steps are not available after all
+                self._begin()
         while self._waiting and not self._going:
             self._begin()
         return bool(self._going)
@@ -131,7 +132,7 @@ class _Groups:
                 raise KeyboardInterrupt
 
     def _out_of_memory(self, group: Group, dataset: Dataset) -> None:
-        """Train a group again, each by itself and after the others: there may be enough memory for one at a time."""
+        """Train a group again, each by itself, once the others have ended: there may be enough memory for one."""
         if self._threads and (self._going or len(group) > 1):
             self._joining = False
             self._waiting += [((each,), dataset) for each in reversed(group)]
