@@ -276,6 +276,11 @@ def test_diff_and_show_have_the_search() -> None:
 
 
 HELPS = {
+    "the time to a target": (
+        f"tune {{ by = epochs_to(val_loss=0.25); {LR} }}",
+        "have the time to the target measured: `by = val_loss; target = 0.25`",
+    ),
+    "the time to a target on test data": (f"tune {{ by = epochs_to(test_loss=0.25); {LR} }}", "choose by `val_loss`"),
     "brackets for a section": (f"tune [ {LR} ]", "sections have braces: `tune { … }`"),
     "parentheses for a range": (
         "tune { optimizer.lr = (1e-4, 2 * 3) }",

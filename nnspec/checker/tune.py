@@ -255,11 +255,37 @@ def _places(
 
 
 def _settings(given: Mapping[str, Assignment], evaluator: Evaluator) -> TuneSettings | None:
+    if "by" in given and _by_time(given["by"].given.value, evaluator.findings):
+        return None
     values = {each.name: evaluator.argument(each, given[each.name].given) for each in TUNE if each.name in given}
     if any(isinstance(value, Unknown) for value in values.values()):
         return None
     # TUNE is derived from the constructor's declaration, and the arguments have been checked against it.
     return TuneSettings(**values)  # type: ignore[arg-type]
+
+
+def _by_time(by: tree.Expression, findings: Findings) -> bool:
+    """Whether `by` is the time to a target, `epochs_to(val_loss=0.5)`, which is reported."""
+    match by:
+        case tree.Call(callee=callee, arguments=arguments) if callee.text == "epochs_to":
+            pass
+        case _:
+            return False
+    figure = next((each.name.text for each in arguments if each.name is not None), "val_loss")
+    if figure.startswith("test_"):
+        _of_test_data(figure, by.span, findings)
+        return True
+    target = next((each.value.span.text for each in arguments if each.name is not None), "0.5")
+    message = "`tune` cannot choose settings by the time to a target"
+    help = f"choose by the figure, and have the time to the target measured: `by = {figure}; target = {target}`"
+    findings.error("NN602", message, by.span, help=help)
+    return True
+
+
+def _of_test_data(figure: str, span: Span, findings: Findings) -> None:
+    message = f"`tune` cannot choose settings by `{figure}`: its test results would be too optimistic"
+    help = f"hold out samples, and choose by `val_{figure.removeprefix('test_')}`"
+    findings.error("NN608", message, span, help=help)
 
 
 def _is_setting(setting: Assignment, evaluator: Evaluator) -> bool:
@@ -397,10 +423,7 @@ def can_choose(search: Search, runs: Sequence[Run], half: bool, findings: Findin
         return False
     figure, span = search.settings.by, search.place_of("by")
     if figure.startswith("test_"):
-        message = f"`tune` cannot choose settings by `{figure}`: its test results would be too optimistic"
-        instead = figure.removeprefix("test_")
-        help = f"hold out samples, and choose by `val_{instead}`"
-        findings.error("NN608", message, span, help=help)
+        _of_test_data(figure, span, findings)
         return False
     if figures().get(figure, "outcome") != "outcome" or figure == "epochs_to":
         message = f"`{figure}` is not measured after each epoch"
