@@ -403,6 +403,23 @@ def test_an_interrupted_run_is_not_recorded_even_if_all_lanes_had_begun() -> Non
     assert now.entry(result, {}, passed=True, seconds=1.0) is None
 
 
+def test_large_changes_are_found_among_many_figures_whatever_the_seeds_have_in_common() -> None:
+    """One of 90 figures gets far worse, by another amount for each seed: a paired test, p = 0.004, does not show it."""
+    then = entry_of({"loss": [0.31, 0.25, 0.40, 0.28, 0.35]})
+    now = entry_of({"loss": [1.9, 2.6, 1.2, 2.3, 1.7]}, kernels="other")
+    (found,) = compared(then, now, 0.05 / 90)
+    assert found.outcome == "worse"
+
+
+def test_small_changes_are_found_seed_by_seed() -> None:
+    then = entry_of({"loss": [0.31, 0.95, 0.40, 0.68, 0.35]})
+    now = entry_of({"loss": [0.33, 0.971, 0.419, 0.70, 0.372]}, kernels="other")
+    (found,) = compared(then, now, 0.05)
+    assert found.outcome == "worse"
+    assert found.change is not None
+    assert found.change.paired
+
+
 def test_one_seed_cannot_tell_and_says_what_can() -> None:
     (found,) = compared(entry_of({"loss": [0.3]}), entry_of({"loss": [9.0]}, kernels="other"), 0.05)
     assert (found.outcome, found.lack) == ("unclear", "a test needs several seeds: set `train.repeats`")
