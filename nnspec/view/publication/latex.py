@@ -48,7 +48,7 @@ def escaped(text: str) -> str:
 
 def table_latex(result: BenchResult) -> str:
     """Return the table of final figures and of steps to the target, the best of each row in bold."""
-    grids = [figures(result), steps(result)]
+    grids = [figures(result, targets=True), steps(result)]
     columns = "ll" + "r" * len(result.names)
     lines = [
         *_top(result, r"\usepackage{booktabs}", r"\usepackage[T1]{fontenc}"),

@@ -118,7 +118,7 @@ def _grid(grid: words.Grid) -> Iterator[Block]:
             [Text("", bold=cell) if i in best else cell for i, cell in enumerate(row)]
             for row, best in zip(grid.rows, grid.best, strict=True)
         ]
-        yield Table(grid.head, rows, caption=f"{grid.title}; the best in bold", numbers=2)
+        yield Table(grid.head, rows, caption=f"{grid.title}; the best in bold", numbers=grid.labels)
 
 
 def _problems(result: BenchResult, reports: Collection[str]) -> Iterator[Block]:

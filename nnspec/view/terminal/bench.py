@@ -61,11 +61,11 @@ def _print_grid(grid: Grid, best_first: Sequence[str], console: Console) -> None
         Column(
             printable(name),
             [
-                printable(row[i]) + ("*" if i in best else " " * (i > 1))
+                printable(row[i]) + ("*" if i in best else " " * (i >= grid.labels))
                 for row, best in zip(grid.rows, grid.best, strict=True)
             ],
-            ranks[name] if i > 1 else 99 * i,
-            right=i > 1,
+            ranks[name] if i >= grid.labels else 99 * i,
+            right=i >= grid.labels,
         )
         for i, name in enumerate(grid.head)
     ]

@@ -39,6 +39,8 @@ class Grid:
     rows: Sequence[Sequence[str]]
     best: Sequence[frozenset[int]]
     """The columns of the best contestants of each row."""
+    labels: int
+    """The number of columns before those of the contestants."""
 
 
 def head(result: BenchResult) -> str:
@@ -148,8 +150,9 @@ def scores(result: BenchResult) -> tuple[list[str], list[list[str]]]:
     return columns, [found[name] for name in sorted(result.names, key=lambda name: order.get(name, 0.0))]
 
 
-def figures(result: BenchResult) -> Grid:
-    """Return the mean final figure of each contestant on each problem, with half of its 95 % interval."""
+def figures(result: BenchResult, *, targets: bool = False) -> Grid:
+    """Return the mean final figure of each contestant on each problem, with half of its 95 % interval; with `targets`,
+    also the column of targets that the table of steps has."""
 
     def cell(problem: Problem, entry: Entry) -> str:
         if entry.lost == len(entry.runs):
@@ -160,7 +163,7 @@ def figures(result: BenchResult) -> Grid:
         return f"{text} ≈" if entry.contestant in problem.leaders - {problem.best} else text
 
     title = "Final figure, mean ± half of its 95 % interval; ≈: not shown to be worse than the best"
-    return _grid(result, title, cell, lambda problem, entry: entry.contestant == problem.best)
+    return _grid(result, title, cell, lambda problem, entry: entry.contestant == problem.best, targets=targets)
 
 
 def steps(result: BenchResult) -> Grid:
@@ -175,18 +178,25 @@ def steps(result: BenchResult) -> Grid:
         own = entry.times("steps").median
         return math.isfinite(own) and own == min(each.times("steps").median for each in problem.entries)
 
-    return _grid(result, "Steps to the target, median", cell, best)
+    return _grid(result, "Steps to the target, median", cell, best, targets=True)
 
 
 def _grid(
-    result: BenchResult, title: str, cell: Callable[[Problem, Entry], str], best: Callable[[Problem, Entry], bool]
+    result: BenchResult,
+    title: str,
+    cell: Callable[[Problem, Entry], str],
+    best: Callable[[Problem, Entry], bool],
+    *,
+    targets: bool = False,
 ) -> Grid:
+    labels = ["problem", "target"] if targets else ["problem"]
     rows, found = [], []
     for problem in result.done:
         entries = [problem[name] for name in result.names]
-        rows.append([problem.name, target(problem), *(cell(problem, entry) for entry in entries)])
-        found.append(frozenset(2 + i for i, entry in enumerate(entries) if best(problem, entry)))
-    return Grid(title, ["problem", "target", *result.names], rows, found)
+        own = [problem.name, target(problem)][: len(labels)]
+        rows.append([*own, *(cell(problem, entry) for entry in entries)])
+        found.append(frozenset(len(labels) + i for i, entry in enumerate(entries) if best(problem, entry)))
+    return Grid(title, [*labels, *result.names], rows, found, len(labels))
 
 
 def target(problem: Problem) -> str:
