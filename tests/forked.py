@@ -10,6 +10,7 @@ from __future__ import annotations
 import faulthandler
 import gc
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -24,9 +25,10 @@ from tiny_spec import COMMAND, environment
 
 from nnspec.cli import main
 from nnspec.executors import processes
+from nnspec.export.certificate import ExportError
 from nnspec.native.builder import the_builder
 
-__all__ = ["forked", "server", "start"]
+__all__ = ["forked", "python", "server", "start"]
 
 _PRELOADED = [
     "distributed.cli.dask_scheduler",
@@ -64,6 +66,36 @@ def forked(*arguments: str | Path, cwd: Path, **variables: str) -> subprocess.Co
         finally:
             process.kill()
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def python(words: Sequence[str | Path], what: str) -> bytes:
+    """Run `python -I FILE ARGUMENTS`, as `nnspec.export.runtimes.process` does, in a copy of this process."""
+    _, _, *arguments = map(str, words)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forks beside threads
+        done = subprocess.run(["python"], capture_output=True, preexec_fn=lambda: _execute(arguments), check=False)
+    if done.returncode:
+        raise ExportError(f"{what} failed: {done.stderr.decode()}")
+    return done.stdout
+
+
+def _execute(arguments: list[str]) -> NoReturn:
+    """Run a file with its arguments, as if nnspec had never been imported."""
+    code = 1
+    try:
+        gc.freeze()
+        os.closerange(3, 4096)
+        sys.stdout, sys.stderr = _stream(1, "strict"), _stream(2, "backslashreplace")
+        for name in [*sys.modules]:
+            if name.partition(".")[0] == "nnspec":
+                del sys.modules[name]
+        sys.argv = arguments
+        runpy.run_path(arguments[0], run_name="__main__")
+        code = 0
+    except BaseException:  # noqa: BLE001  (it is shown as Python shows it)
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)
 
 
 def _become(arguments: Sequence[str], env: dict[str, str]) -> NoReturn:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 from exported_runs import CHAINS, DTYPES, OURS, SPECS, chain_of, code_of, run_of
+from forked import python
 from shelf import trained
 from tiny_spec import ROOT, command, spec
 
@@ -80,8 +81,16 @@ def module(path: str | Path = "model.py") -> Any:
 # Every spec, every layer
 
 
+@pytest.fixture
+def _forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules run in copies of this process, not in a Python that has to import NumPy."""
+    if hasattr(os, "fork"):
+        monkeypatch.setattr(runtimes, "process", python)
+
+
 @pytest.mark.parametrize("target", [*TARGETS, *WEIGHTS])
 @pytest.mark.parametrize("name", SPECS)
+@pytest.mark.usefixtures("_forked")
 def test_every_spec_goes_to_every_target(name: str, target: str) -> None:
     run, lane = run_of(name)
     done = export(run, target, lane=lane)
@@ -119,6 +128,7 @@ UNKNOWN_TO_ONNXRUNTIME = {
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.usefixtures("_forked")
 def test_every_layer_goes_to_every_target(name: str, target: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         c_source, "FLAGS", [flag for flag in c_source.FLAGS if flag != "-O2"]
