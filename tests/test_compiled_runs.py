@@ -310,7 +310,9 @@ def test_an_error_in_one_lane_leaves_no_thread_training(monkeypatch: pytest.Monk
     assert halted
 
 
-def test_processes_train_compiled(kernels: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_train_compiled(
+    kernels: Path, folder: Path, spawned_workers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(RACE, ways=ALWAYS)
     monkeypatch.setenv("NNSPEC_CACHE_DIR", str(kernels.parent))
     result = run(RACE, ways=RunOptions(jobs=2, compiled="always"))

@@ -47,7 +47,7 @@ def test_they_have_compiled(bench: Bench, kernels: Path) -> None:
             assert not bench.fault(number, way, alone), (number, way, bench.text(number))
 
 
-def test_they_have_in_processes(tmp_path: Path) -> None:
+def test_they_have_in_processes(tmp_path: Path, spawned_workers: None) -> None:
     data_files(tmp_path)
     with Processes(2) as workers:
         bench = Bench(tmp_path, workers)
