@@ -92,6 +92,7 @@ def test_lanes_with_seeds_of_their_own_do_not_race_with_those_of_their_trials() 
     [
         ("loss = [CrossEntropy, CrossEntropy(label_smoothing=0.3)]", True),
         ("by = loss; loss.label_smoothing = [0, 0.3]", True),
+        ("by = epochs_to(val_loss=0.3); loss.label_smoothing = [0, 0.3]", True),
         ("by = val_accuracy; loss.label_smoothing = [0, 0.3]", False),
         ("optimizer.lr = [0.1, 0.2]; train.penalty = [L2(0.1), L2(0.2)]", False),
     ],
@@ -276,11 +277,12 @@ def test_diff_and_show_have_the_search() -> None:
 
 
 HELPS = {
-    "the time to a target": (
-        f"tune {{ by = epochs_to(val_loss=0.25); {LR} }}",
-        "have the time to the target measured: `by = val_loss; target = 0.25`",
-    ),
+    "the time to a target without its figure": (f"tune {{ by = epochs_to(0.3); {LR} }}", "`epochs_to(val_loss=0.5)`"),
+    "the time to a comparison": (f"tune {{ by = epochs_to(val_loss < 0.3); {LR} }}", "`epochs_to(val_loss=0.5)`"),
+    "the time to a misspelt figure": (f"tune {{ by = epochs_to(val_los=0.3); {LR} }}", "did you mean `val_loss`?"),
     "the time to a target on test data": (f"tune {{ by = epochs_to(test_loss=0.25); {LR} }}", "choose by `val_loss`"),
+    "the time to parameters": (f"tune {{ by = epochs_to(params=3); {LR} }}", "for example, `val_loss`"),
+    "two targets": (f"tune {{ by = epochs_to(val_loss=0.3); target = 0.2; {LR} }}", "remove `target`"),
     "brackets for a section": (f"tune [ {LR} ]", "sections have braces: `tune { … }`"),
     "parentheses for a range": (
         "tune { optimizer.lr = (1e-4, 2 * 3) }",

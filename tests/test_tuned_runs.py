@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -212,6 +213,55 @@ def test_the_steps_to_a_target_are_counted() -> None:
         assert trial.steps == trial.gradient_evaluations == 6
         assert trial.to_target in ((3, 6) if trial.figure <= 2.25 else (None, 3))
     assert {trial.to_target is None for trial in found.trials} == {True, False}
+
+
+@pytest.mark.parametrize(("figure", "target"), [("val_loss", 2.2), ("val_accuracy", 0.2), ("loss", 2.0)])
+def test_the_trial_that_reaches_a_target_first_is_chosen(tmp_path: Path, figure: str, target: float) -> None:
+    by = f"epochs_to({figure}={target!r})"
+    settings = {"tune.by": by, "tune.budget": 8, "train.epochs": 4, "train.record": 2}
+    found = run(settings=settings, out=tmp_path / "run")
+    assert found.tuned is not None
+    assert found.trials is not None
+    sign = -1 if figure == "val_accuracy" else 1
+    for study in found.tuned.studies:
+        first = {}
+        for trial in study.trials:
+            lane = found.trials[trial.name]
+            reached = [
+                e for e, v in zip(lane.places["epochs"], lane.curve(figure), strict=True) if sign * v <= sign * target
+            ]
+            first[trial.number] = reached[0] if reached else math.inf
+            assert trial.figure == first[trial.number]
+            assert trial.missed == (not reached)
+            assert not trial.diverged
+        if study.chosen is None:
+            assert min(first.values()) == math.inf
+        else:
+            assert first[study.chosen.number] == min(first.values()) < math.inf
+            assert study.chosen.number == min(n for n, epochs in first.items() if epochs == min(first.values()))
+    assert any(study.chosen for study in found.tuned.studies)
+    assert any(trial.missed for trial in found.tuned.trials)
+    assert Tuned.of_record(json.loads((tmp_path / "run" / "summary.json").read_text())["tuned"]) == found.tuned
+    assert nnspec.runs.verify(tmp_path / "run").same
+
+
+def test_without_a_trial_that_reaches_the_target_the_best_is_told() -> None:
+    with pytest.raises(
+        TuningError, match=r"no trial reached the target of epochs_to\(val_loss=0.01\) \(val_loss got to 2"
+    ):
+        run(settings={"tune.by": "epochs_to(val_loss=0.01)"})
+    race = run(
+        "tune { budget = 2; by = epochs_to(loss=2.2); SGD.optimizer.lr = [1e-9, 2e-9]; Adam.optimizer.lr = [0.1, 0.2] }"
+    )
+    assert "none of its 2 trials reached the target (loss got to 2" in race["SGD"].message
+
+
+def test_rungs_compare_the_figure_that_is_to_reach_a_target() -> None:
+    settings = {"train.epochs": 9, "tune.search": "halving"}
+    plain, timed = (run(settings=settings | {"tune.by": by}).tuned for by in ("val_loss", "epochs_to(val_loss=2.2)"))
+    assert plain is not None
+    assert timed is not None
+    assert [trial.status for trial in timed.trials] == [trial.status for trial in plain.trials]
 
 
 def test_every_study_chooses_and_races() -> None:

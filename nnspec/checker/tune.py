@@ -10,7 +10,7 @@ from typing import Any
 from nnspec.checker.binding import Given
 from nnspec.checker.declare import MAX_RUNS, Assignment, Tune
 from nnspec.checker.evaluator import Evaluator, names_in
-from nnspec.checker.findings import Findings, Unknown
+from nnspec.checker.findings import UNKNOWN, Findings, Unknown
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS
 from nnspec.checker.measured import why_unmeasured
 from nnspec.checker.program import Bound, Experiment, Origin, Swept, Trial, TuneSettings, Tuning
@@ -20,6 +20,8 @@ from nnspec.checker.settle import of_the_optimizer
 from nnspec.checker.sweep import Point, all_used, applying_to, exact_text, items_of, split_lane, text_of, wholes
 from nnspec.checker.vocabulary import SETTINGS, SPACE, TRAIN, TUNE, figures, other_names, respelt
 from nnspec.diagnostics import Span
+from nnspec.engine.metrics.contract import figure_and_target
+from nnspec.engine.part import FigureName
 from nnspec.engine.spaces import Choice, Space, UniformSpace
 from nnspec.syntax import tree
 
@@ -255,31 +257,43 @@ def _places(
 
 
 def _settings(given: Mapping[str, Assignment], evaluator: Evaluator) -> TuneSettings | None:
-    if "by" in given and _by_time(given["by"].given.value, evaluator.findings):
-        return None
-    values = {each.name: evaluator.argument(each, given[each.name].given) for each in TUNE if each.name in given}
+    time = _time_to_target(given["by"].given, evaluator) if "by" in given else None
+    values = {
+        each.name: evaluator.argument(each, given[each.name].given)
+        for each in TUNE
+        if each.name in given and (each.name != "by" or time is None)
+    }
+    if time is not None:
+        values["by"] = time
+        if "target" in given:
+            help = "remove `target`, which measures the time to it for another figure"
+            message = "`by = epochs_to(…)` has a target of its own"
+            evaluator.findings.error("NN203", message, given["target"].span, help=help)
     if any(isinstance(value, Unknown) for value in values.values()):
         return None
     # TUNE is derived from the constructor's declaration, and the arguments have been checked against it.
     return TuneSettings(**values)  # type: ignore[arg-type]
 
 
-def _by_time(by: tree.Expression, findings: Findings) -> bool:
-    """Whether `by` is the time to a target, `epochs_to(val_loss=0.5)`, which is reported."""
-    match by:
-        case tree.Call(callee=callee, arguments=arguments) if callee.text == "epochs_to":
-            pass
-        case _:
-            return False
-    figure = next((each.name.text for each in arguments if each.name is not None), "val_loss")
-    if figure.startswith("test_"):
-        _of_test_data(figure, by.span, findings)
-        return True
-    target = next((each.value.span.text for each in arguments if each.name is not None), "0.5")
-    message = "`tune` cannot choose settings by the time to a target"
-    help = f"choose by the figure, and have the time to the target measured: `by = {figure}; target = {target}`"
-    findings.error("NN602", message, by.span, help=help)
-    return True
+def _time_to_target(given: Given, evaluator: Evaluator) -> FigureName | Unknown | None:
+    """Return `epochs_to(val_loss=0.5)`, the time to a target, as a name; None if `by` is nothing like it."""
+    call = given.value
+    if not isinstance(call, tree.Call) or call.callee.text != "epochs_to":
+        return None
+    argument = call.arguments[0] if len(call.arguments) == 1 else None
+    if argument is None or argument.name is None:
+        help = "write `epochs_to(val_loss=0.5)`"
+        return evaluator.findings.error("NN602", "`epochs_to` needs a figure and its target", call.span, help=help)
+    name = tree.Reference(tree.Path((argument.name,), argument.name.span))
+    by = TUNE.get("by")
+    assert by is not None, "it is a setting of `tune`"
+    figure = evaluator.argument(by, replace(given, value=name))
+    target = evaluator.value(argument.value)
+    if isinstance(figure, Unknown) or isinstance(target, Unknown):
+        return UNKNOWN
+    if not isinstance(target, (int, float)) or isinstance(target, bool):
+        return evaluator.findings.error("NN301", f"`{figure}` takes a number", argument.value.span)
+    return FigureName(f"epochs_to({figure}={target!r})")
 
 
 def _of_test_data(figure: str, span: Span, findings: Findings) -> None:
@@ -421,7 +435,7 @@ def can_choose(search: Search, runs: Sequence[Run], half: bool, findings: Findin
         help = "for example, `optimizer.lr = loguniform(1e-4, 1)`"
         findings.error("NN205", "`tune` needs at least one search space", search.span, help=help)
         return False
-    figure, span = search.settings.by, search.place_of("by")
+    (figure, _), span = figure_and_target(search.settings.by), search.place_of("by")
     if figure.startswith("test_"):
         _of_test_data(figure, span, findings)
         return False

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.reprs import TableRepr
 from nnspec.results.epochs import EpochRecord, columns
 from nnspec.statistics.ranking import Candidate
@@ -258,14 +259,17 @@ class LaneResult(TableRepr):
         """
         return deviation(one.final(figure) for one in self.counted)
 
-    def epochs_to(self, target: float) -> float:
-        """Return the number of epochs until the training loss was first at or below `target`, a mean over repeats.
+    def epochs_to(self, target: float, figure: str = "loss") -> float:
+        """Return the number of epochs until a figure, by default the training loss, was first at or below `target`, or
+        above it if higher is better; a mean over repeats.
 
         It need not be whole if the lane is measured by steps.
 
         Infinity if any of them never reached it.
         """
-        return mean(one._epochs_at(epochs_to(one.curve("loss"), target)) for one in self.counted)
+        sign = -1.0 if higher_is_better(figure) else 1.0
+        curves = [(one, [sign * value for value in one.curve(figure)]) for one in self.counted]
+        return mean(one._epochs_at(epochs_to(curve, sign * target)) for one, curve in curves)
 
     def _epochs_at(self, records: float) -> float:
         return float(self.length.epochs_at(int(records))) if self.length and math.isfinite(records) else records

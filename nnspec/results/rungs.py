@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from nnspec.checker.program import Experiment, Program, Tuning
-from nnspec.engine.metrics.contract import higher_is_better
+from nnspec.engine.metrics.contract import figure_and_target, higher_is_better
 from nnspec.results.lane import LaneResult
 
 __all__ = ["DROPPED", "Rungs"]
@@ -27,7 +27,7 @@ class Rungs:
             if each.trial is not None:
                 studies.setdefault((each.lane, each.trial.study), []).append(each)
         search, budget = tuning.settings.search, tuning.settings.budget
-        self._by = str(tuning.settings.by)
+        self._by, _ = figure_and_target(str(tuning.settings.by))
         self._studies = [(own, search.kept(len(own), budget)) for own in studies.values()]
 
     @cached_property

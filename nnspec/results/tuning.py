@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nnspec.checker.program import Experiment, Program, Trial, Tuning
-from nnspec.engine.metrics.contract import higher_is_better
+from nnspec.engine.metrics.contract import figure_and_target, higher_is_better
 from nnspec.engine.part import PARTS
 from nnspec.engine.spaces import Space
 from nnspec.errors import NnspecError
@@ -53,6 +53,8 @@ class TrialResult:
     seconds: float
     to_target: int | None = None
     """Steps until the deciding figure first reached the target; None if it never did, or if there is no target."""
+    closest: float | None = None
+    """If the time to a target decides, the best value of its figure in any epoch."""
 
     @property
     def counts(self) -> bool:
@@ -67,7 +69,12 @@ class TrialResult:
     @property
     def diverged(self) -> bool:
         """Whether it came to an end without a figure."""
-        return not (self.counts or self.dropped or self.status == "interrupted")
+        return not (self.counts or self.dropped or self.missed or self.status == "interrupted")
+
+    @property
+    def missed(self) -> bool:
+        """Whether it was trained to the end without reaching the target that is to be reached soonest."""
+        return self.status == "done" and self.figure == math.inf
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,12 @@ class Study:
         if self.chosen is not None:
             return ""
         several = len(self.trials) > 1
+        if any(trial.missed for trial in self.trials):
+            return (
+                f"none of its {len(self.trials)} trials reached the target"
+                if several
+                else "its trial missed the target"
+            )
         if all(trial.diverged for trial in self.trials):
             return f"all {len(self.trials)} trials diverged" if several else "its only trial diverged"
         return f"none of its {len(self.trials)} trials ended"
@@ -137,11 +150,20 @@ class Tuned(TableRepr):
         """All trials."""
         return tuple(trial for study in self.studies for trial in study.trials)
 
+    def closest(self, trials: Sequence[TrialResult]) -> str:
+        """Say how close trials came to the target that is to be reached soonest; "" if there is none."""
+        figure, target = figure_and_target(self.by)
+        values = [trial.closest for trial in trials if trial.closest is not None and math.isfinite(trial.closest)]
+        if target is None or not values:
+            return ""
+        best = max(values) if higher_is_better(figure) else min(values)
+        return f" ({figure} got to {best:.4g}, not to {target:g})"
+
     def unsettled(self, race: Program) -> dict[str, str]:
         """Return the lanes of a race without settings, because no trial of their study counts, and why: they are not
         trained."""
         return {
-            experiment.name: f"{study.why_unsettled}, so it has no settings to race with"
+            experiment.name: f"{study.why_unsettled}{self.closest(study.trials)}, so it has no settings to race with"
             for lane in self.lanes
             for study, experiment in zip(self.of(lane), (each for each in race.lanes if each.lane == lane), strict=True)
             if study.chosen is None
@@ -180,7 +202,7 @@ class Tuned(TableRepr):
                     "lane": study.lane,
                     "study": study.number,
                     "chosen": study.chosen.number if study.chosen is not None else None,
-                    "trials": [{**asdict(trial), "figure": finite(trial.figure)} for trial in study.trials],
+                    "trials": [_trial_record(trial) for trial in study.trials],
                 }
                 for study in self.studies
             ],
@@ -191,7 +213,7 @@ class Tuned(TableRepr):
         """Read what `record` returns. Raises TypeError, ValueError or LookupError for anything else."""
         studies = []
         for study in record["studies"]:
-            trials = tuple(_trial(each) for each in study["trials"])
+            trials = tuple(_trial(each, str(record["by"])) for each in study["trials"])
             if not trials:
                 raise ValueError("a study has no trials")
             chosen = study["chosen"]
@@ -224,8 +246,14 @@ def _space(record: Mapping[str, Any]) -> Space:
     return part(**{name: tuple(v) if isinstance(v, list) else v for name, v in record.items() if name != "part"})  # type: ignore[return-value]
 
 
-def _trial(record: Mapping[str, Any]) -> TrialResult:
+def _trial_record(trial: TrialResult) -> dict[str, Any]:
+    values = {**asdict(trial), "figure": finite(trial.figure)}
+    return {name: value for name, value in values.items() if name != "closest" or value is not None}
+
+
+def _trial(record: Mapping[str, Any], by: str) -> TrialResult:
     figure, reached = record["figure"], record["to_target"]
+    none = math.inf if record["status"] == "done" and figure_and_target(by)[1] is not None else math.nan
     return TrialResult(
         name=str(record["name"]),
         lane=str(record["lane"]),
@@ -233,13 +261,14 @@ def _trial(record: Mapping[str, Any]) -> TrialResult:
         number=int(record["number"]),
         settings={str(setting): _plain(value) for setting, value in record["settings"].items()},
         places={str(setting): float(place) for setting, place in record["places"].items()},
-        figure=math.nan if figure is None else float(figure),
+        figure=none if figure is None else float(figure),
         status=str(record["status"]),
         epochs=float(record["epochs"]),
         steps=int(record["steps"]),
         gradient_evaluations=float(record["gradient_evaluations"]),
         seconds=float(record["seconds"]),
         to_target=None if reached is None else int(reached),
+        closest=None if record.get("closest") is None else float(record["closest"]),
     )
 
 
@@ -273,6 +302,23 @@ def tuned_by(tuning: Tuning, program: Program, lanes: Mapping[str, LaneResult]) 
     return Tuned(by, settings.target, settings.budget, str(settings.search), tuning.spaces, studies)
 
 
+def _closest(lane: LaneResult, by: str) -> float | None:
+    figure, target = figure_and_target(by)
+    values = [value for value in lane.curve(figure) if math.isfinite(value)] if figure in lane.figures else []
+    if target is None or not values:
+        return None
+    return max(values) if higher_is_better(figure) else min(values)
+
+
+def deciding_figure(lane: LaneResult, by: str) -> float:
+    """Return the figure by which a training is chosen: at its end, or the epochs until it reached a target, a mean over
+    repeats; inf if it did not, NaN if it was not measured."""
+    figure, target = figure_and_target(by)
+    if figure not in lane.figures:
+        return math.nan
+    return lane.final(figure) if target is None else lane.epochs_to(target, figure)
+
+
 def _best(trials: Sequence[TrialResult], lower: bool) -> TrialResult | None:
     good = [trial for trial in trials if trial.counts]
     return min(good, key=lambda trial: trial.figure if lower else -trial.figure, default=None)
@@ -292,11 +338,12 @@ def _result(
         number=trial.number,
         settings=trial.settings,
         places=trial.places,
-        figure=lane.final(by) if by in lane.figures else math.nan,
+        figure=deciding_figure(lane, by),
         status=lane.status,
         epochs=float(experiment.length.epochs_at(len(steps))),
         steps=int(steps[-1]) if steps else 0,
         gradient_evaluations=float(evaluations[-1]) if evaluations else 0.0,
         seconds=lane.seconds,
         to_target=int(reached) if math.isfinite(reached) else None,
+        closest=_closest(lane, by),
     )

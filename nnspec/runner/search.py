@@ -99,6 +99,11 @@ def race_of(compiled: Compiled, tuned: Tuned, access: Access) -> Compiled:
     if all(study.chosen is None for study in tuned.studies):
         count = len(tuned.trials)
         none = f"none of the {count} trials ended" if count > 1 else "the only trial did not end"
+        if closest := tuned.closest(tuned.trials):
+            raise TuningError(
+                f"no trial reached the target of {tuned.by}{closest}, so there are no settings to race with; choose a "
+                "target that is reached, or train for more epochs"
+            )
         raise TuningError(
             f"{none} with a finite {tuned.by}, so there are no settings to race with; use different search spaces"
         )

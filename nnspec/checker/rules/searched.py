@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from nnspec.checker.program import Experiment
 from nnspec.checker.rules.registry import advice, rule
 from nnspec.diagnostics import Diagnostic
+from nnspec.engine.metrics.contract import figure_and_target
 
 
 @rule("NN739")
 def searched_loss(experiment: Experiment) -> Iterator[Diagnostic]:
     """A loss that is tuned by its own value."""
     by = experiment.tune.get("tune.by")
-    figure = str(by.value) if by is not None else ""
+    figure, _ = figure_and_target(str(by.value) if by is not None else "")
     for name, bound in experiment.tune.items():
         setting = name.removeprefix("tune.")
         if _decides(setting, figure):

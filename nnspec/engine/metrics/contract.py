@@ -192,3 +192,13 @@ def higher_is_better(figure: str) -> bool:
     """Whether higher is better for a figure of a run, such as `val_accuracy`; for losses, lower is better."""
     metric = metric_of(figure)
     return metric is not None and metric.higher_is_better
+
+
+def figure_and_target(by: str) -> tuple[str, float | None]:
+    """Split `epochs_to(val_loss=0.3)`, the time to a target, into the figure and its target, which a figure itself does
+    not have."""
+    _, bracket, rest = by.partition("(")
+    if not bracket:
+        return by, None
+    figure, _, target = rest.removesuffix(")").partition("=")
+    return figure, float(target)

@@ -32,7 +32,7 @@ def search(run: ReportRun) -> Iterator[Block]:
     rows = [
         (r.lane, r.setting, r.chosen, r.figure, r.tolerance, r.diverged, r.space) for r in tuning.rows(tuned, summary)
     ]
-    figure = tuned.by.replace("_", " ")
+    figure = numbers.named(tuned.by)
     head = ["lane", "hyperparameter", "chosen", f"best {figure}", "tolerance", "diverged", "search space"]
     yield Table(head, [_row(row, run) for row in rows], f"{tuning.title(tuned).capitalize()}.", 2)
     for line, kind in tuning.sentences(tuned, summary):
@@ -115,7 +115,7 @@ def _trials(tuned: Tuned, summary: Mapping[str, Any], lane: str, setting: str, s
         [line(trial) for trial in trials],
         [],
     )
-    return Stack(f"{lane}: {tuned.by.replace('_', ' ')} by {name}", [drawing])
+    return Stack(f"{lane}: {numbers.named(tuned.by)} by {name}", [drawing])
 
 
 _TOP = 16

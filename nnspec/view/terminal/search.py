@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.results.tuning import Tuned
 from nnspec.view.terminal.screen import Column, say, table
-from nnspec.view.wording import tuning
+from nnspec.view.wording import numbers, tuning
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +23,7 @@ def print_search(tuned: Tuned, summary: Mapping[str, Any], console: Console) -> 
         Column("lane", [row.lane for row in rows], 0),
         Column("hyperparameter", [row.setting for row in rows], 0),
         Column("chosen", [row.chosen for row in rows], 0, right=True),
-        Column(f"best {tuned.by.replace('_', ' ')}", [row.figure for row in rows], 1, right=True),
+        Column(f"best {numbers.named(tuned.by)}", [row.figure for row in rows], 1, right=True),
         Column("tolerance", [row.tolerance for row in rows], 2, right=True),
         Column("diverged", [row.diverged for row in rows], 3, right=True),
         Column("search space", [row.space for row in rows], 4),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from nnspec.engine.metrics.contract import metric_of
+from nnspec.engine.metrics.contract import figure_and_target, metric_of
 from nnspec.engine.part import PARTS
 
 __all__ = [
@@ -62,8 +62,17 @@ def two_digits(value: float) -> str:
     return f"{value:#.2g}".removesuffix(".")
 
 
+def named(figure: str) -> str:
+    """`val loss`, `epochs to val loss 0.3`: the name of a figure as shown."""
+    figure, target = figure_and_target(figure)
+    name = figure.replace("_", " ")
+    return name if target is None else f"epochs to {name} {target:g}"
+
+
 def figure(name: str, value: float, half: float = math.nan) -> str:
     """`0.334 ± 0.019`, `90.2 % ± 0.8`: a figure, and half the width of its interval, if any."""
+    if name.startswith("epochs_to("):
+        return f"{value:g}"
     if is_percent(name):
         return percent(value) + (f" ± {100 * half:.1f}" if math.isfinite(half) else "")
     return loss(value) + (f" ± {two_digits(half)}" if math.isfinite(half) else "")

@@ -47,7 +47,7 @@ def choices(tuned: Tuned) -> Iterator[str]:
         values = {name: [each and each.settings[name] for each in chosen] for name in tuned.spaces[lane]}
         settings = [f"{name.removeprefix('optimizer.')} = {_listed(own)}" for name, own in values.items()]
         figures = ", ".join(numbers.figure(tuned.by, each.figure) for each in chosen if each is not None)
-        yield f"{lane}: {'; '.join(settings)}, best {tuned.by.replace('_', ' ')} {figures}"
+        yield f"{lane}: {'; '.join(settings)}, best {numbers.named(tuned.by)} {figures}"
 
 
 def _listed(values: Iterable[Any]) -> str:
