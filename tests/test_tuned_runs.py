@@ -293,6 +293,22 @@ def test_studies_of_a_lane_are_compared_with_those_of_another() -> None:
     assert any("SGD" in line and "Adam" in line and "between 2 studies" in line for line in said)
 
 
+def test_the_settings_of_several_studies_are_not_compared_one_by_one() -> None:
+    text = TUNE.replace("budget = 4", "budget = 2; studies = 2; target = 5")
+    repeats = {"train.repeats": 2}
+    one, several = run(text.replace("studies = 2", "studies = 1"), settings=repeats), run(text, settings=repeats)
+    assert "comparisons" in one.summary
+    assert "comparisons" not in several.summary
+    assert several.tuned is not None
+    times = [
+        line
+        for line, _ in tuning.sentences(several.tuned, several.summary["tuned"]["summary"])
+        if "val_loss 5 after" in line
+    ]
+    assert len(times) == 2
+    assert all("of 2 studies; reached with" in line and "of 4 trainings" in line for line in times)
+
+
 def test_a_spec_without_a_race_is_tuned_too() -> None:
     alone = Spec.parse(spec(train=TRAIN, more="tune { budget = 3; optimizer.lr = loguniform(1e-3, 1) }"))
     found = nnspec.run(alone, offline=True)

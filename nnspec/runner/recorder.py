@@ -65,6 +65,8 @@ class Recorder:
                 tuned = tuned_by(program.tuning, program, result.lanes)
             if tuned is not None:
                 result.tuned, result.summary["tuned"] = tuned, tuned_record(tuned, program, result.lanes)
+                if any(study.number > 1 for study in tuned.studies):  # these are compared as a whole
+                    result.summary.pop("comparisons", None)
             result.notes = (*result.notes, *record.notes, *_elsewhere(result.summary["ways"]))
             if result.notes:
                 result.summary["notes"] = list(result.notes)

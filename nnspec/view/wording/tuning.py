@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,17 +153,33 @@ def _fewer(tuned: Tuned, lanes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _times(tuned: Tuned, times: Mapping[str, Any]) -> Iterator[str]:
-    for lane, found in times.items():
-        steps, seconds, evaluations = found["steps"], found["seconds"], found["gradient_evaluations"]
-        reached = f"{steps['reached']} of {steps['of']} seeds" if steps["of"] > 1 else ""
+    """Say how long each lane took to the target: over its seeds, and with several studies over all of these."""
+    of_study = {f"{study.lane},study={study.number}": study.lane for study in tuned.studies}
+    for lane in dict.fromkeys(of_study.get(name, name) for name in times):
         goal = f"{tuned.by} {tuned.target:g}"
-        if steps["median"] is None:
-            few = f" with only {reached}, too few for a median time"
-            yield f"{lane} reached {goal}{few}" if steps["reached"] else f"{lane} did not reach {goal}"
+        names = [name for name in times if of_study.get(name, name) == lane]
+        found = [times[name] for name in names]
+        reached, of = (sum(each["steps"][count] for each in found) for count in ("reached", "of"))
+        seeds = f"{reached} of {of} {'seeds' if len(names) == 1 else 'trainings'}" if of > 1 else ""
+        medians = [each for each in found if each["steps"]["median"] is not None]
+        if not medians:
+            few = f" with only {seeds}, too few for a median time"
+            yield f"{lane} reached {goal}{few}" if reached else f"{lane} did not reach {goal}"
             continue
-        same = evaluations["median"] == steps["median"]
-        more = "" if same else f", {evaluations['median']:,.0f} gradient evaluations"
-        yield (
-            f"{lane} reached {goal} after {steps['median']:,.0f} steps{more}, {numbers.seconds(seconds['median'])}"
-            + (f" (median; reached with {reached})" if reached else "")
+        steps, evaluations, seconds = (
+            [each[unit]["median"] for each in medians] for unit in ("steps", "gradient_evaluations", "seconds")
         )
+        counts = _range(steps, "{:,.0f}".format) + " steps"
+        if evaluations != steps:
+            counts += f", {_range(evaluations, '{:,.0f}'.format)} gradient evaluations"
+        middle = "median" if len(medians) == 1 else "medians"
+        if len(names) > 1:
+            middle += f" of {len(medians)} of {len(names)} studies"
+        yield f"{lane} reached {goal} after {counts}, {_range(seconds, numbers.seconds)}" + (
+            f" ({middle}; reached with {seeds})" if seeds else ""
+        )
+
+
+def _range(values: Sequence[float], text: Callable[[float], str]) -> str:
+    low, high = text(min(values)), text(max(values))
+    return low if low == high else f"{low} to {high}"
