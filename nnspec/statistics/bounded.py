@@ -21,21 +21,20 @@ def bounded_means(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the ends of the confidence interval for the mean of each row: `(rows, n) -> (rows,)` and `(rows,)`.
 
-    The upper end is the (1 + level) / 2 quantile of Σ w_i x_(i), over the sorted values with 1 after the last, where
-    the n + 1 weights w are the gaps between n sorted uniform numbers; the lower end is the same for 1 − x: Gaffke
-    (2005), Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative variable, Math.
-    Methods Statist. 14; Learned-Miller & Thomas (2019), A New Confidence Interval for the Mean of a Bounded Random
-    Variable, arXiv 1905.06208. If all values are 0 or 1, it is the interval of Clopper & Pearson (1934), which contains
-    the true mean at least as often as it says; for other values in [0, 1], that is a conjecture without a known
-    exception. A bootstrap, on the other hand, never reaches beyond the values that it has. The same arguments give the
-    same interval.
+    The upper end is the (1 + level) / 2 quantile of Σ w_i x_i, over the values and a further 1, where the n + 1
+    weights w are the gaps between n sorted uniform numbers; the lower end is the same for 1 − x, that is, with a
+    further 0: Gaffke (2005), Three test statistics for a nonparametric one-sided hypothesis on the mean of a
+    nonnegative variable, Math. Methods Statist. 14; Learned-Miller & Thomas (2019), A New Confidence Interval for the
+    Mean of a Bounded Random Variable, arXiv 1905.06208. If all values are 0 or 1, it is the interval of Clopper &
+    Pearson (1934), which contains the true mean at least as often as it says; for other values in [0, 1], that is a
+    conjecture without a known exception. A bootstrap, on the other hand, never reaches beyond the values that it has.
+    The same arguments give the same interval.
     """
-    ordered = np.sort(values, axis=1)
-    drawn = np.sort(stream(seed, Stream.RESAMPLING, ordered.shape[1]).random((_DRAWS, ordered.shape[1])), axis=1)
+    n = values.shape[1]
+    drawn = np.sort(stream(seed, Stream.RESAMPLING, n).random((_DRAWS, n)), axis=1)
     gaps = np.diff(drawn, axis=1, prepend=0.0, append=1.0)
-    low, high = np.zeros((2, len(ordered), _DRAWS))
-    high += gaps[:, -1]
-    for i, column in enumerate(ordered.T):  # term by term, so that every machine rounds alike
-        low += column[:, None] * gaps[:, i + 1]
-        high += column[:, None] * gaps[:, i]
+    means = np.zeros((len(values), _DRAWS))
+    for column, gap in zip(values.T, gaps.T, strict=False):  # term by term, so that every machine rounds alike
+        means += column[:, None] * gap
+    low, high = means, means + gaps[:, -1]
     return np.quantile(low, (1 - level) / 2, axis=1), np.quantile(high, (1 + level) / 2, axis=1)
