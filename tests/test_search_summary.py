@@ -15,7 +15,7 @@ import nnspec
 from nnspec.api import run_into
 from nnspec.checker.program import Experiment
 from nnspec.engine.spaces import LogUniform, Space, UniformSpace
-from nnspec.results.search_summary import search_record
+from nnspec.results.search_summary import ranges, search_record
 from nnspec.results.tuning import Study, TrialResult, Tuned
 from nnspec.runner.search import race_of
 from nnspec.statistics.significance import Test as TTest
@@ -98,6 +98,16 @@ def test_differences_between_studies_are_adjusted_for_their_number(
     ] * 3
 
 
+def test_lanes_with_one_study_are_not_compared_between_studies(
+    raced: tuple[nnspec.RunResult, tuple[Experiment, ...]],
+) -> None:
+    result, lanes = raced
+    assert result.tuned is not None
+    first = {name: lane for name, lane in result.lanes.items() if name.endswith("study=1")}
+    assert len(first) == 3
+    assert search_record(result.tuned, lanes, first)["between_studies"] == []
+
+
 def test_trainings_that_miss_the_target_cost_their_whole_time(
     raced: tuple[nnspec.RunResult, tuple[Experiment, ...]],
 ) -> None:
@@ -158,6 +168,16 @@ def test_a_trial_that_is_not_done_does_not_count(status: str) -> None:
     trial = study("SGD", INSIDE).trials[0]
     assert trial.counts
     assert not replace(trial, status=status).counts
+
+
+def test_a_range_does_not_reach_to_a_trial_that_failed_with_a_good_figure() -> None:
+    found = study("SGD", {10 ** (-n / 4): 1 + abs(n - 5) / 10 for n in range(1, 11)})
+    failed = [replace(each, status="failed") if each.number > 7 else each for each in found.trials]
+    (whole,), (range_,) = (
+        ranges(replace(found, trials=tuple(trials)), search(found)).values() for trials in (found.trials, failed)
+    )
+    assert whole.low == pytest.approx(10**-2.5)
+    assert range_.low == pytest.approx(10**-1.75)
 
 
 def test_the_best_of_fewer_trials_counts_diverged_ones() -> None:
