@@ -266,6 +266,7 @@ def test_lanes_that_diverge_end_where_they_do_in_python() -> None:
         "Linear(8); Dropout(0.4); ReLU; Linear(10)",
         "LSTM(5, return_sequences=false); Linear(10)",
         "Conv2D(3, 5); BatchNorm; ReLU; MaxPool(2); Flatten; Linear(10)",
+        "Reshape([28, 28]); MultiHeadAttention(2); Flatten; Linear(10)",
     ],
 )
 def test_lanes_that_compute_alike_are_recorded_once(model: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,21 @@ def test_one_sample_is_too_few_to_hold_any_out() -> None:
         TrainSettings(validation=0.1).held_out(1)
 
 
+def test_every_epoch_has_an_order_of_its_own_that_depends_on_the_seed_alone() -> None:
+    plan, other = (make_plan(spec(train="batch = 7", more=f"seed = {seed}")) for seed in (3, 4))
+    orders = []
+    for epoch in (0, 1, 5, 0):
+        plan.data.enter(epoch, 0)
+        orders.append(plan.data.order.tolist())
+        drawn = sorted(orders[-1])
+        stream(3, Stream.SHUFFLE, epoch).shuffle(drawn)
+        assert orders[-1] == drawn
+    assert orders[0] == orders[3]
+    assert orders[0] != orders[1] != orders[2]
+    other.data.enter(0, 0)
+    assert other.data.order.tolist() != orders[0]
+
+
 @pytest.mark.parametrize("shuffle", ["true", "false"])
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.9])
 def test_samples_are_either_trained_on_or_held_out(share: float, shuffle: str) -> None:
