@@ -6,7 +6,7 @@ import statistics
 from pathlib import Path
 
 import pytest
-from tiny_spec import command, nnspec, run, spec
+from tiny_spec import command, run, spec
 
 from nnspec.statistics.significance import deviation
 from nnspec.view.wording import numbers
@@ -57,10 +57,10 @@ def test_the_deviation_of_a_sample() -> None:
 
 def test_terminal_and_report_show_it(tmp_path: Path) -> None:
     (tmp_path / "tiny.nn").write_text(spec(train=TRAIN))
-    done = nnspec("run", "tiny.nn", "--offline", "--out", "out", cwd=tmp_path)
+    done = command("run", "tiny.nn", "--offline", "--out", "out", cwd=tmp_path)
     assert "run: cross-validation with 3 folds" in done.stdout
     assert "deviation" in done.stdout
-    assert nnspec("report", "out", "--out", "page.html", cwd=tmp_path).returncode == 0
+    assert command("report", "out", "--out", "page.html", cwd=tmp_path).returncode == 0
     assert "cross-validation with 3 folds" in (tmp_path / "page.html").read_text("utf-8")
 
 

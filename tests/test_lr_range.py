@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_spec import OFFLINE, compiled, nnspec, run, spec
+from tiny_spec import OFFLINE, command, compiled, run, spec
 
 import nnspec as package
 from nnspec.analysis.rate_range import LaneRates, RateRange, find_rates
@@ -82,17 +82,17 @@ def test_every_lane_is_tested_and_drawn(tmp_path: Path) -> None:
 def test_the_command_prints_draws_and_changes_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "tiny.nn"
     path.write_text(RACE)
-    done = nnspec("lr-range", path, "--steps", "30", "--from", "1e-3", "--offline", cwd=tmp_path)
+    done = command("lr-range", path, "--steps", "30", "--from", "1e-3", "--offline", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "suggested lr" in done.stdout
     assert done.stdout.endswith("tiny-lr-range.png\n")
     assert {file.name for file in tmp_path.iterdir()} == {"tiny.nn", "tiny-lr-range.png"}
     assert path.read_text() == RACE
-    again = nnspec("lr-range", path, cwd=tmp_path)
+    again = command("lr-range", path, cwd=tmp_path)
     assert again.returncode == 2
     assert "already exists; choose another file with --out" in again.stderr
     words = ("lr-range", path, "--lane", "Adam", "--steps", "20", "--json", "--out", tmp_path / "a.png", "-q")
-    record = json.loads(nnspec(*words, cwd=tmp_path).stdout)
+    record = json.loads(command(*words, cwd=tmp_path).stdout)
     (lane,) = record["lanes"]
     assert (lane["name"], len(lane["rates"]), record["steps"]) == ("Adam", len(lane["losses"]), 20)
     assert lane["suggestion"] == package.lr_range(path, lanes=["Adam"], steps=20, offline=True).lanes["Adam"].suggestion
@@ -102,11 +102,11 @@ def test_the_command_says_what_to_try(tmp_path: Path) -> None:
     path = tmp_path / "tiny.nn"
     path.write_text(spec(data="Digits(train=400, test=20)"))
     words = ("lr-range", path, "--steps", "20", "--offline", "--force")
-    late = nnspec(*words, "--from", "1e5", "--to", "1e6", cwd=tmp_path)
+    late = command(*words, "--from", "1e5", "--to", "1e6", cwd=tmp_path)
     assert late.returncode == 1
     assert "run: the loss never fell; begin with smaller rates, such as --from 1000" in late.stdout
-    early = nnspec(*words, "--steps", "100", "--from", "1e-4", "--to", "0.04", cwd=tmp_path)
+    early = command(*words, "--steps", "100", "--from", "1e-4", "--to", "0.04", cwd=tmp_path)
     assert "run: the loss was still falling at 0.04; try larger rates: --to 0.4" in early.stdout
-    wrong = nnspec(*words, "--from", "1", "--to", "0.1", cwd=tmp_path)
+    wrong = command(*words, "--from", "1", "--to", "0.1", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "--from must be smaller than --to" in wrong.stderr
