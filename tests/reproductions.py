@@ -54,7 +54,7 @@ def best_of_three(values: Sequence[float]) -> Reach:
 
 def deepobs_final() -> Iterator[list[str]]:
     """The last losses at the published rates."""
-    yield ["lane", "rate", "figure", "published, each a seed", "ours: 95 % for one more seed", "verdict"]
+    yield ["lane", "rate", "figure", "published, one per seed", "ours: 95 % prediction interval", "verdict"]
     theirs, ours = PUBLISHED["deepobs"], MEASURED["deepobs"]["theirs"]
     for lane in LANES:
         for figure, values in (("test loss", theirs["test_loss"]), ("training loss", theirs["seeds"])):
@@ -104,7 +104,7 @@ def grid(lane: str) -> Iterator[tuple[float, float | None, Reach | None, str]]:
 
 def deepobs_order() -> Iterator[list[str]]:
     """What the order of the batches does to the test loss."""
-    yield ["lane", "published, each a seed", "the same batches in every epoch", "drawn anew in every epoch"]
+    yield ["lane", "published, one per seed", "the same batches in every epoch", "drawn anew in every epoch"]
     for lane in LANES:
         both = (MEASURED["deepobs"][key][lane]["test_loss"] for key in ("theirs", "anew"))
         shown = (f"{found.mean:.2f} ± {found.mean - found.low:.2f}" for found in map(interval, both))
@@ -123,7 +123,7 @@ NIELSEN = {
 
 def nielsen() -> Iterator[list[str]]:
     """Test accuracies: the best epoch, the first and the last one."""
-    yield ["network, rate", "figure", "published", "ours, each a seed", "rule", "verdict"]
+    yield ["network, rate", "figure", "published", "ours, one per seed", "rule", "verdict"]
     for lane, name in NIELSEN.items():
         published, runs = PUBLISHED["nielsen"]["lanes"][lane], MEASURED["nielsen"][lane]
         if lane.endswith("_3"):
