@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -14,6 +15,7 @@ pytest.importorskip("numba", reason="recorded calls are run by compiled kernels,
 from nnspec.native.library import make
 from nnspec.native.loops import NoLoop, inner_loop
 from nnspec.native.recording import Recording, Traced, Untraceable
+from nnspec.native.relocation import Relocation
 from nnspec.native.tape import Tape
 
 pytestmark = pytest.mark.usefixtures("kernels")
@@ -179,3 +181,27 @@ def test_inner_loops_are_those_of_the_types() -> None:
         inner_loop(np.exp, (np.dtype("int64"), np.dtype("float32")))
     address, _ = inner_loop(np.exp, (np.dtype("float32"), np.dtype("float32")))
     assert address != inner_loop(np.exp, (np.dtype("float64"), np.dtype("float64")))[0]
+
+
+def test_a_tape_is_moved_while_it_runs() -> None:
+    wide, y = np.zeros((20_000, 6)), np.arange(60_000.0).reshape(20_000, 3)
+    x = wide[:, :3]
+    with Recording() as recording:
+        np.add(x.view(Traced), y, out=x)
+    tape = Tape(recording.instructions, recording.arrays)
+    done = threading.Event()
+
+    def run() -> None:
+        while not done.is_set():
+            tape.run()
+
+    running = threading.Thread(target=run)
+    running.start()
+    try:
+        for _ in range(30):
+            other = np.zeros_like(wide)
+            tape.moved(Relocation([(wide, other)])).run()
+            np.testing.assert_array_equal(other[:, :3], y)
+    finally:
+        done.set()
+        running.join()

@@ -48,9 +48,10 @@ class Tape:
         self, words: NDArray[np.int64], starts: NDArray[Any], kernels: Sequence[int], arrays: Iterable[NDArray[Any]]
     ) -> None:
         self._words, self._starts, self._kernels, self._arrays = words, starts, kernels, [*arrays]
+        self._running = words.copy()  # kernels count runs in their words, also while this tape is being moved
         self._pairs = np.empty((len(starts), 2), np.int64)
         self._pairs[:, 0] = kernels
-        self._pairs[:, 1] = words.ctypes.data + 8 * starts
+        self._pairs[:, 1] = self._running.ctypes.data + 8 * starts
         self._call = np.array([self._pairs.ctypes.data, len(self._pairs)], np.int64)
 
     def moved(self, relocation: Relocation) -> Tape:
