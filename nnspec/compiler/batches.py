@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Batches"]
 
-MOST_KEPT = 1 << 16
-"""The largest number of samples whose order is kept for other lanes with the same seed."""
 FEW_LABELS = 1 << 22
 """The largest number of labels, over all samples, that are kept as index integers."""
 WORTH_NARROWING = 0.95
@@ -239,13 +236,12 @@ class Batches:
         self._epoch = epoch
         if self._train_settings.shuffle:
             drawn = 0 if self._train_settings.shuffle == "once" else epoch
-            ramp = self._buffers["ramp"][: len(self._order)]
+            ramp, rng = self._buffers["ramp"][: len(self._order)], stream(self._seed, Stream.SHUFFLE, drawn)
             if self._train_settings.balance:
-                rng = stream(self._seed, Stream.SHUFFLE, drawn)
                 self._order[...] = balanced(ramp, self._whole.y[ramp], rng)
             else:
-                shuffled = _shuffled if len(ramp) <= MOST_KEPT else _shuffled.__wrapped__
-                ramp.take(shuffled(self._seed, drawn, len(ramp)), out=self._order, mode="clip")
+                np.copyto(self._order, ramp)
+                rng.shuffle(self._order)
         if self._prepare is not None:
             self._prepare.begin(epoch)
 
@@ -395,15 +391,6 @@ def _alive(x: NDArray[Any], chosen: NDArray[Any]) -> NDArray[Any] | None:
         found |= x[chosen[start : start + 1024]].any(axis=0)
     alive: NDArray[Any] = np.flatnonzero(found)
     return alive if 0 < len(alive) <= len(found) * WORTH_NARROWING else None
-
-
-@lru_cache(maxsize=32)
-def _shuffled(seed: int, epoch: int, count: int) -> NDArray[np.intp]:
-    """Return the places of samples in an epoch. Lanes with the same seed train in the same order."""
-    places = np.arange(count)
-    stream(seed, Stream.SHUFFLE, epoch).shuffle(places)
-    places.flags.writeable = False
-    return places
 
 
 def _first(buffer: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
