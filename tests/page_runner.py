@@ -274,7 +274,7 @@ class Reader:
         assert self._exit_code == 0, printed
 
 
-_PROGRESS = r"^(.+: (epoch \d+/\d+, .*|proving the gradients|\d+ trials? done\b.*)|search: \d+ %, .* trials done\b.*)\n"
+_PROGRESS = r"^(.+: (epoch \d+/\d+, .*|proving the gradients|\d+ trials? done\b.*)|tuning: \d+ %, .* trials done\b.*)\n"
 """Lines that a terminal shows in one place, and that are gone in the end."""
 
 

@@ -258,7 +258,7 @@ def test_worse_fails_and_an_update_accepts_it(folder: Path) -> None:
         r"Adam against the baseline\n +test_loss is worse than recorded: \S+ → \S+, \+0.5.*, 4 seeds", out
     )
     assert found
-    assert "        different kernels: those of the baseline are not described in it" in out.splitlines()
+    assert "        different kernels: the baseline does not describe its own" in out.splitlines()
     assert "1 failed" in out.splitlines()[-1]
     assert "1 worse" in out.splitlines()[-1]
     cases = {case.get("name"): case for case in ET.parse(folder / "j.xml").getroot().iter("testcase")}
@@ -528,8 +528,8 @@ def test_absent_binary_and_huge_baselines_are_refused(folder: Path, monkeypatch:
         (["--summary", "sealed.md"], "sealed.md cannot be written: it is read-only"),
         (["--summary", "./a.nn"], "--summary a.nn is one of the specs"),
         (["--baseline", "a.nn", "--update"], "--baseline a.nn is one of the specs"),
-        (["--baseline", "base.json", "--summary", "base.json"], "--summary base.json is the file of --baseline"),
-        (["--junit", "r", "--summary", "link"], "--summary link is the file of --junit"),
+        (["--baseline", "base.json", "--summary", "base.json"], "--summary base.json is also the file of --baseline"),
+        (["--junit", "r", "--summary", "link"], "--summary link is also the file of --junit"),
     ],
 )
 def test_wrong_options(folder: Path, arguments: list[str], said: str) -> None:

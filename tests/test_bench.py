@@ -210,7 +210,7 @@ def test_a_search_space_that_is_too_narrow_is_named(specs: Path, tmp_path: Path)
         note = found["easy"].notes[0]
         assert "SGD: the best `optimizer.lr` is at the " in note
         assert note in Path("out/report.html").read_text().replace("&#x27;", "'")
-        assert "settings that were found" in repr(found)
+        assert "between the chosen settings" in repr(found)
 
 
 def test_a_bench_is_extended_and_reduced(specs: Path, done: BenchResult, tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_a_contestant_whose_trials_all_diverge_counts_as_unsolved(specs: Path, t
         assert (adam.untrained, adam.lost) == (False, 0)
         for measure in MEASURES:
             assert [profile.ratios for profile in found.profiles(measure)] == [(math.inf,), (1.0,)]
-        said = "easy: all 2 trials of SGD diverged, so it was not raced"
+        said = "easy: all 2 trials of SGD diverged, so it did not race"
         assert said in repr(found)
         for name in ("report.html", "table.tex"):
             assert "diverged" in Path("out", name).read_text()

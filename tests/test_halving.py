@@ -262,7 +262,7 @@ def test_a_search_in_a_pipe_has_few_lines_and_one_for_each_lane(halved: RunResul
     assert "epoch" not in said
     lines = said.splitlines()
     assert len(lines) < 12
-    assert lines[0].startswith("search: 1")
+    assert lines[0].startswith("tuning: 1")
     best = numbers.figure("val_loss", min(t.figure for t in halved.tuned.of("SGD")[0].trials if t.counts))  # type: ignore[union-attr]
     assert f"SGD: {TRIALS} trials done, 6 of them stopped early, best val loss {best}" in lines
     assert progress.trials is not None

@@ -241,7 +241,7 @@ def test_an_interrupted_search_names_no_best_trial(count: int) -> None:
     assert result.interrupted
     text = repr(result)
     assert "best:" not in text
-    assert "the search did not end: of " in text
+    assert "the search was interrupted: " in text
 
 
 # The curve

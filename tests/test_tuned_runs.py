@@ -247,13 +247,13 @@ def test_the_trial_that_reaches_a_target_first_is_chosen(tmp_path: Path, figure:
 
 def test_without_a_trial_that_reaches_the_target_the_best_is_told() -> None:
     with pytest.raises(
-        TuningError, match=r"no trial reached the target of epochs_to\(val_loss=0.01\) \(val_loss got to 2"
+        TuningError, match=r"no trial reached the target of epochs_to\(val_loss=0.01\) \(best val_loss: 2"
     ):
         run(settings={"tune.by": "epochs_to(val_loss=0.01)"})
     race = run(
         "tune { budget = 2; by = epochs_to(loss=2.2); SGD.optimizer.lr = [1e-9, 2e-9]; Adam.optimizer.lr = [0.1, 0.2] }"
     )
-    assert "none of its 2 trials reached the target (loss got to 2" in race["SGD"].message
+    assert "none of its 2 trials reached the target (best loss: 2" in race["SGD"].message
 
 
 def test_rungs_compare_the_figure_that_is_to_reach_a_target() -> None:

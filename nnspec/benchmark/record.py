@@ -117,4 +117,4 @@ def _check(result: BenchResult) -> None:
     names = [problem.name for problem in result.problems]
     odd = next((name for name in names if os.path.basename(name) != name or name in ("", ".", "..")), None)
     if odd is not None or len(set(names)) < len(names):
-        raise ValueError("two of its problems have the same folder, or a name that is not that of a folder")
+        raise ValueError("two of its problems have the same folder, or one has a name that is not a valid folder name")

@@ -266,8 +266,8 @@ def _settings(given: Mapping[str, Assignment], evaluator: Evaluator) -> TuneSett
     if time is not None:
         values["by"] = time
         if "target" in given:
-            help = "remove `target`, which measures the time to it for another figure"
-            message = "`by = epochs_to(…)` has a target of its own"
+            help = "remove `target`"
+            message = "`by = epochs_to(…)` already has a target"
             evaluator.findings.error("NN203", message, given["target"].span, help=help)
     if any(isinstance(value, Unknown) for value in values.values()):
         return None
@@ -276,7 +276,7 @@ def _settings(given: Mapping[str, Assignment], evaluator: Evaluator) -> TuneSett
 
 
 def _time_to_target(given: Given, evaluator: Evaluator) -> FigureName | Unknown | None:
-    """Return `epochs_to(val_loss=0.5)`, the time to a target, as a name; None if `by` is nothing like it."""
+    """Return `epochs_to(val_loss=0.5)`, the time to a target, as a name; None if `by` is something else."""
     call = given.value
     if not isinstance(call, tree.Call) or call.callee.text != "epochs_to":
         return None
@@ -346,7 +346,9 @@ def _dimension(setting: Assignment, lane: str, chosen: bool, evaluator: Evaluato
         return None
     folder = setting.span.source.folder
     if setting.path[0].text == "init_from" and not chosen and folder.resolve() != Path.cwd():
-        message = "`tune` cannot choose among files of another folder: the race would read them in the working folder"
+        message = (
+            "`tune` cannot choose among files of another folder: the race would look for them in the working folder"
+        )
         findings.error("NN203", message, setting.span, help=f"change to the folder of the spec: `cd {folder}`")
         return None
     if isinstance(expression, tree.TupleOf) and not chosen:

@@ -90,7 +90,7 @@ def data_options(function: F) -> F:
 
 def jobs_option(what: str = "Train") -> Callable[[F], F]:
     """Return `--jobs`."""
-    help = f"{what} in N parallel processes; by default, as many as are worthwhile."
+    help = f"{what} in N parallel processes; by default, as many as pay off."
     return click.option("--jobs", "-j", type=click.IntRange(1, 256), metavar="N", help=help)
 
 

@@ -45,7 +45,7 @@ def _refuse_to_overwrite(files: Mapping[str, Path | None], specs: Sequence[str])
         place = os.path.realpath(path)
         if place in taken:
             raise click.UsageError(f"{option} {path} {taken[place]}; choose another file")
-        taken[place] = f"is the file of {option}"
+        taken[place] = f"is also the file of {option}"
 
 
 @click.command("test", epilog=_EPILOG)

@@ -103,9 +103,9 @@ class Lookahead(WeightAverage):
     fraction α of the way. The optimizer keeps its state, such as momentum, when its weights return. Steps are counted
     over the whole training; what follows the last k-th one is not part of θ̄.
 
-    Zhang et al. 2019, algorithm 1. The authors' code has k = 5 and α = 0.8 by default, pytorch-optimizer 5 and 0.5, as
-    here. PyTorch has no such class. Elsewhere, as in `tfa.optimizers.Lookahead`, it wraps an optimizer, and the fast
-    weights are evaluated unless the caller exchanges them.
+    Zhang et al. 2019, algorithm 1. The defaults are k = 5 and α = 0.8 in the authors' code; 5 and 0.5 in
+    pytorch-optimizer and here. PyTorch has no such class. Elsewhere, as in `tfa.optimizers.Lookahead`, it wraps an
+    optimizer, and the fast weights are evaluated unless the caller exchanges them.
     """
 
     spec_name = "lookahead"

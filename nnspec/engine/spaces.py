@@ -190,7 +190,7 @@ class LogUniform(Space):
     )
     resembles = (
         ("lognormal", "qlognormal", "qloguniform"),
-        "its bounds are values, not logarithms: `loguniform(1e-4, 1)`",
+        "its ends are values, not exponents: `loguniform(1e-4, 1)`",
     )
     examples = ({"low": 1e-5, "high": 0.1}, {"low": 0.1, "high": 0.11}, {"low": 1e-300, "high": 1e300})
     low: Annotated[float, Low]

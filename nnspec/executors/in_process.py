@@ -71,9 +71,9 @@ class _Groups:
         self._recorded: Recorded = {}
 
     def begin(self) -> bool:
-        """Begin what there is room for; return whether anything is being trained.
+        """Begin as many trainings as there is room for; return whether any is in progress.
 
-        Where a training joins others, it is one at a time, so that they do not all end, and are set up, at once.
+        Trainings join others one at a time, so that they are not all set up, and do not all end, at once.
         """
         if self._waiting and self._going and self._joining:
             if all(turns.replayed for turns in self._going):

@@ -125,7 +125,7 @@ class Baseline:
 def alone(path: Path) -> Iterator[None]:
     """Wait until no other process updates a baseline in the folder of `path`, and keep others waiting meanwhile.
 
-    The wait ends after ten seconds, since then it is a run that has locked the folder.
+    The wait ends after ten seconds: a lock that is held longer belongs to a run in this folder.
     """
     handle, end = None, time.monotonic() + _PATIENCE
     while handle is None and time.monotonic() < end:

@@ -184,7 +184,7 @@ def differences(then: SpecEntry, now: SpecEntry, kernels: Mapping[str, Mapping[s
         before, here = kernels.get(then.kernels, {}), kernels.get(now.kernels, {})
         names = [name for name in dict.fromkeys((*before, *here)) if before.get(name) != here.get(name)]
         found = [f"{name} {_short(before.get(name))}, now {_short(here.get(name))}" for name in names if before]
-        yield f"different kernels: {'; '.join(found) or 'those of the baseline are not described in it'}"
+        yield f"different kernels: {'; '.join(found) or 'the baseline does not describe its own'}"
     for lane, entry in now.lanes.items():
         known = then.lanes.get(lane)
         if known is not None and known.sha256 != entry.sha256:
@@ -308,8 +308,8 @@ def _exactly(value: float | None) -> str:
 def _tested(lane: str, figure: str, old: Mapping[int, float], new: Mapping[int, float], level: float) -> Difference:
     found = change_by_seed(old, new, level=level)
     if found.paired:
-        # Pairs show small changes, in which the luck of seeds cancels, and samples as a whole show large ones: with few
-        # seeds, they have twice the degrees of freedom. Both tests share the level.
+        # The paired test detects small changes, because the luck of the seeds cancels; the other one detects large
+        # changes, because it has twice the degrees of freedom. Both tests share the level.
         whole = change([*old.values()], [*new.values()], level=level / 2)
         found = min(change_by_seed(old, new, level=level / 2), whole, key=lambda each: each.p)
     return Difference(lane, figure, _outcome(figure, found, old, new), found, _mean(old), _mean(new))

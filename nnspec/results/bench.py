@@ -69,7 +69,7 @@ class Entry:
 
     @property
     def untrained(self) -> bool:
-        """Whether it was not raced, because none of its trials ended with a figure: it counts as unsolved."""
+        """Whether it did not race, because none of its trials ended with a figure: it has not solved the problem."""
         return self.trials > 0 and not self.chosen
 
     @property

@@ -73,7 +73,7 @@ class TrialResult:
 
     @property
     def missed(self) -> bool:
-        """Whether it was trained to the end without reaching the target that is to be reached soonest."""
+        """Whether it was trained to the end without reaching the target of `epochs_to`."""
         return self.status == "done" and self.figure == math.inf
 
 
@@ -151,13 +151,13 @@ class Tuned(TableRepr):
         return tuple(trial for study in self.studies for trial in study.trials)
 
     def closest(self, trials: Sequence[TrialResult]) -> str:
-        """Say how close trials came to the target that is to be reached soonest; "" if there is none."""
+        """Say how close the trials came to the target of `epochs_to`; "" without one."""
         figure, target = figure_and_target(self.by)
         values = [trial.closest for trial in trials if trial.closest is not None and math.isfinite(trial.closest)]
         if target is None or not values:
             return ""
         best = max(values) if higher_is_better(figure) else min(values)
-        return f" ({figure} got to {best:.4g}, not to {target:g})"
+        return f" (best {figure}: {best:.4g})"
 
     def unsettled(self, race: Program) -> dict[str, str]:
         """Return the lanes of a race without settings, because no trial of their study counts, and why: they are not

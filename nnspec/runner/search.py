@@ -32,7 +32,7 @@ __all__ = ["race_of", "run_with_search", "search"]
 
 
 def run_with_search(compiled: Compiled, recorder: Recorder) -> RunResult:
-    """Run a program, after its search if it has one. An interrupted search is the result."""
+    """Run a program, after its search if it has one. If the search is interrupted, it is the result."""
     tuning = compiled.program.tuning
     if tuning is None:
         return recorder.run(compiled)
@@ -55,8 +55,8 @@ def run_with_search(compiled: Compiled, recorder: Recorder) -> RunResult:
 
 
 def search(compiled: Compiled, recorder: Recorder, folder: RunFolder | None = None) -> tuple[Tuned, RunResult | None]:
-    """Run the trials of a search, in the folder `trials` of its run if it has one. A finished search is not run again
-    with `resume`: there is no result of its run then."""
+    """Run the trials of a search, in the folder `trials` of its run if it has one. With `resume`, a finished
+    search is not run again, and there is no result of its run."""
     options, make = recorder.options, None
     trials = _checked_again(compiled, [TRIALS_ONLY], recorder.access)
     if folder is not None:
@@ -101,8 +101,8 @@ def race_of(compiled: Compiled, tuned: Tuned, access: Access) -> Compiled:
         none = f"none of the {count} trials ended" if count > 1 else "the only trial did not end"
         if closest := tuned.closest(tuned.trials):
             raise TuningError(
-                f"no trial reached the target of {tuned.by}{closest}, so there are no settings to race with; choose a "
-                "target that is reached, or train for more epochs"
+                f"no trial reached the target of {tuned.by}{closest}, so there are no settings to race with; choose an "
+                "easier target, or train for more epochs"
             )
         raise TuningError(
             f"{none} with a finite {tuned.by}, so there are no settings to race with; use different search spaces"

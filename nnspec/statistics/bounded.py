@@ -1,4 +1,4 @@
-"""Confidence intervals for the mean of values in [0, 1], such as shares of problems, from few of them."""
+"""Confidence intervals for the mean of a few values in [0, 1], such as shares of problems."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["bounded_means"]
 
 _DRAWS = 40_000
-"""Draws that quantiles are taken of: the ends of an interval for five values are then known to about ± 0.003."""
+"""The number of draws from which quantiles are taken: for five values, the ends of an interval are then known to about
+± 0.003."""
 
 
 def bounded_means(
@@ -26,8 +27,8 @@ def bounded_means(
     further 0: Gaffke (2005), Three test statistics for a nonparametric one-sided hypothesis on the mean of a
     nonnegative variable, Math. Methods Statist. 14; Learned-Miller & Thomas (2019), A New Confidence Interval for the
     Mean of a Bounded Random Variable, arXiv 1905.06208. If all values are 0 or 1, it is the interval of Clopper &
-    Pearson (1934), which contains the true mean at least as often as it says; for other values in [0, 1], that is a
-    conjecture without a known exception. A bootstrap, on the other hand, never reaches beyond the values that it has.
+    Pearson (1934), which contains the true mean at least as often as its level says; for other values in [0, 1], that
+    is a conjecture with no known counterexample. A bootstrap interval, in contrast, never extends beyond the values.
     The same arguments give the same interval.
     """
     n = values.shape[1]

@@ -100,9 +100,9 @@ def profile_bands(
     the highest score if problems and seeds are drawn again.
 
     The intervals are those of `bounded_means`, over the problems: for ρ(τ), which is a proportion, that is the interval
-    of Clopper & Pearson. They say what infinitely many problems of this kind would show; that results also vary from
-    seed to seed is part of how they vary from problem to problem. They are not simultaneous: a whole profile leaves
-    its band more often than one of its points does.
+    of Clopper & Pearson. They say what infinitely many problems of this kind would show; variation between
+    seeds is part of the variation between problems. They are not simultaneous: a whole profile leaves its band more
+    often than one of its points does.
 
     A resample draws problems, the same ones for all contestants, and for each problem that has several repeats, draws
     these too (the same numbers for all contestants, who share seeds), and compares anew. Raises ValueError as

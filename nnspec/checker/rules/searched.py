@@ -18,10 +18,8 @@ def searched_loss(experiment: Experiment) -> Iterator[Diagnostic]:
     for name, bound in experiment.tune.items():
         setting = name.removeprefix("tune.")
         if _decides(setting, figure):
-            message = f"trials with different `{setting}` cannot be compared by `{figure}`, which it changes"
-            yield advice(
-                "NN739", message, bound.origin.span, "choose by a metric: for example, `tune.by = val_accuracy`"
-            )
+            message = f"`{setting}` changes what `{figure}` measures, so trials cannot be compared by it"
+            yield advice("NN739", message, bound.origin.span, "choose by a metric, such as `tune.by = val_accuracy`")
 
 
 def _decides(setting: str, figure: str) -> bool:

@@ -387,9 +387,9 @@ excludes these samples from training and testing. If it really is a class, silen
     ),
     "NN739": Explanation(
         """
-A search keeps the trial with the best figure. If the tuned setting changes what the figure measures, the search finds
-the loss with the smallest values, not the network that is trained best: an output with a small weight adds little to
-`val_loss`, however wrong it is. Choose by a figure that has the same meaning in all trials, such as `val_accuracy` or,
+A search keeps the trial with the best figure. If a tuned setting changes what this figure measures, the search finds
+the setting that makes its values smallest, not the best network: an output with a small weight adds little to
+`val_loss`, however wrong it is. Choose by a figure with the same meaning in all trials, such as `val_accuracy` or,
 for the weight of an output, the loss of that output.
 """,
         Example(

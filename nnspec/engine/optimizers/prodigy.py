@@ -134,13 +134,13 @@ class Prodigy(Optimizer):
         np.subtract(theta, scratch, out=theta)
 
     def numbers(self) -> tuple[float, ...]:
-        """Whether anything moves: 1 or 0; β₁, (1−β₁)·d, β₂, (1−β₂)·d², 1 − lr·d·λ, d′·ε and lr·d."""
+        """Whether anything moves (1 or 0), and β₁, (1−β₁)·d, β₂, (1−β₂)·d², 1 − lr·d·λ, d′·ε and lr·d."""
         (beta1, beta2), d, step = self.betas, self._before, self._step if self.lr else 0.0
         keep = 1 - step * self.moving.weight_decay
         return float(self.lr > 0), beta1, (1 - beta1) * d, beta2, (1 - beta2) * d**2, keep, self.d * self.eps, step
 
     def kernel(self) -> Loop | None:
-        """What follows the estimate, in one pass."""
+        """The update that follows the estimate of d, in one pass."""
         return _prodigy
 
 
@@ -162,7 +162,7 @@ def _prodigy(
     eps: Any,
     step: Any,
 ) -> None:
-    """`Prodigy.update`, number by number."""
+    """`Prodigy.update`, element by element."""
     for i in range(theta.size if moves > 0 else 0):
         first[i] = first[i] * beta1 + grad[i] * share1
         second[i] = second[i] * beta2 + grad[i] * grad[i] * share2

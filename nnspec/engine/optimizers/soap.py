@@ -35,7 +35,7 @@ class SOAP(Optimizer):
     and a QR decomposition, in the order of their eigenvalues. A side longer than `max_precond_dim` has no basis (Q =
     1). Vectors have none at all: Adam moves them, with ε added to the uncorrected √v.
 
-    Tensors of more than two axes are matrices of (first axis, all others): kernels of convolutions `(out, in·kh·kw)`.
+    A tensor with more than two axes is a matrix of (first axis, all others): a convolution kernel is `(out, in·kh·kw)`.
     The authors' code has a basis for each axis; with `merge_dims=True` it merges axes from the first on, as long as
     their product is at most `max_precond_dim`, so that a small kernel becomes a vector with one basis.
 
@@ -195,9 +195,9 @@ def _renew(side: _Side, second: NDArray[Any]) -> None:
 def _orthonormal(a: NDArray[Any]) -> NDArray[Any]:
     """Return Q of the QR decomposition of a square matrix, which is overwritten.
 
-    `np.linalg.qr` computes in float64, without blocks that pay off: it takes twice as long for 784 columns of float32.
-    Here it decomposes a few columns at a time, and everything else is matrix products: Q = Π (1 − V·T·Vᵀ) (Schreiber &
-    Van Loan 1989). For small matrices that takes longer.
+    `np.linalg.qr` computes in float64 and gains little from blocks: it takes twice as long for 784 columns of float32.
+    Here it decomposes a few columns at a time, and the rest is matrix products: Q = Π (1 − V·T·Vᵀ) (Schreiber &
+    Van Loan 1989). For small matrices, this is slower.
     """
     if len(a) <= 2 * _COLUMNS:
         return np.linalg.qr(a)[0]

@@ -110,7 +110,7 @@ def _search(result: Any) -> list[str]:
     trials = result.tuned.trials
     ended = sum(trial.status != "interrupted" for trial in trials)
     if ended < len(trials):
-        return [f"the search did not end: of {_several(len(trials), 'trial')} that had begun, {ended} ended"]
+        return [f"the search was interrupted: {ended} of {_several(len(trials), 'started trial')} ended"]
     return [tuning.title(result.tuned), *tuning.choices(result.tuned)]
 
 
@@ -118,7 +118,7 @@ def _tuned(tuned: Any) -> ShortTable:
     rows = tuning.rows(tuned, search_record(tuned, (), {}))
     columns = [
         Column("lane", [row.lane for row in rows]),
-        Column("setting", [row.setting for row in rows]),
+        Column("hyperparameter", [row.setting for row in rows]),
         Column("search space", [row.space for row in rows], 3),
         Column("chosen", [row.chosen for row in rows], right=True),
         Column(f"best {tuned.by.replace('_', ' ')}", [row.figure for row in rows], 1, right=True),

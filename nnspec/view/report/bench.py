@@ -106,8 +106,8 @@ def _times(result: BenchResult) -> Iterator[Block]:
     yield from _grid(words.steps(result))
     if result.done:
         yield Text(
-            "In brackets: how many trainings reached the target, if not all did. A target is reached at the end of a "
-            "record, by default an epoch, so that these numbers are too large by up to one record.",
+            "In brackets: how many trainings reached the target, if not all did. A target counts as reached at the end "
+            "of a record, by default an epoch, so these numbers are too large by up to one record.",
             "soft",
         )
 

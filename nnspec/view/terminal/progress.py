@@ -82,11 +82,11 @@ class PlainProgress(QuietProgress):
         if self._percent + _SHARE <= trials.percent < 100 - _SHARE // 2:
             self._percent = trials.percent // _SHARE * _SHARE
             best = f"; {trials.best_in_words}" if trials.best_in_words else ""
-            print_line(self.console, f"search: {trials.percent} %, {trials.ended} of {trials.count} trials done{best}")
+            print_line(self.console, f"tuning: {trials.percent} %, {trials.ended} of {trials.count} trials done{best}")
 
 
 class LineProgress(QuietProgress):
-    """One line that is written again and again, for notebooks: a table there would be added once more each time."""
+    """One line that is rewritten in place, for notebooks, where each redrawn table would be appended."""
 
     def __init__(self, console: Console, compiled: Compiled) -> None:
         self._line = NotebookLine() if in_kernel() else RewrittenLine(console.file)
@@ -109,7 +109,7 @@ class LineProgress(QuietProgress):
         if self.trials is not None:
             self.trials.epoch_done(lane)
             best = f", {self.trials.best_in_words}" if self.trials.best_in_words else ""
-            self._line.show(f"search: {self.trials.ended} of {self.trials.count} trials done{best}")
+            self._line.show(f"tuning: {self.trials.ended} of {self.trials.count} trials done{best}")
             return
         self._line.show(f"{lane.label}: {lane.unit} {phrases.progress(lane)}, loss {numbers.loss(lane.final('loss'))}")
 
@@ -169,7 +169,7 @@ class LiveProgress(QuietProgress):
             self._live = None
 
     def _redraw(self) -> None:
-        """Draw the table again, if the last time is not just now."""
+        """Redraw the table, unless that was done a moment ago."""
         if time.monotonic() - self._drawn >= _SECONDS:
             self._show("")
 
@@ -198,6 +198,6 @@ def progress_for(console: Console, compiled: Compiled, *, quiet: bool = False) -
         return QuietProgress(console, compiled)
     if in_notebook():
         return LineProgress(console, compiled)
-    # FORCE_COLOR makes a terminal of a pipe as far as colours go; a table that is drawn again needs a real one.
+    # With FORCE_COLOR, Rich treats a pipe as a terminal. That is right for colours, but a live table needs a real one.
     live = console.is_terminal and console.file.isatty()
     return LiveProgress(console, compiled) if live else PlainProgress(console, compiled)

@@ -68,7 +68,7 @@ def remarks(result: BenchResult) -> Iterator[str]:
         yield from (f"{problem.name}: {note}" for note in problem.notes)
         for entry in problem.entries:
             if entry.untrained:
-                yield f"{problem.name}: all {entry.trials} trials of {entry.contestant} diverged, so it was not raced"
+                yield f"{problem.name}: all {entry.trials} trials of {entry.contestant} diverged, so it did not race"
             elif entry.lost:
                 count = f"{entry.lost} of {len(entry.runs)} trainings"
                 yield f"{problem.name}: {count} of {entry.contestant} ended without a final figure"
@@ -106,12 +106,12 @@ def conclusions(result: BenchResult) -> Iterator[str]:
         alone = sum(len(problem.leaders) == 1 for problem in result.done)
         yield (
             f"On {alone} of {_several(len(result.done), 'problem')}, the contestant with the best final figure is "
-            "shown to be better than each other one (t-tests with Holm's correction)."
+            "shown to be better than every other (t-tests with Holm's correction)."
         )
     if all(len(entry.chosen) < 2 for problem in result.done for entry in problem.entries):
         yield (
             "Each contestant was tuned once on each problem, so differences on a single problem are between the "
-            "settings that were found. Only scores and profiles compare the contestants."
+            "chosen settings. Only scores and profiles compare the contestants."
         )
     unsolved = [problem.name for problem in result.done if not any(_solves(entry) for entry in problem.entries)]
     if unsolved:
