@@ -35,7 +35,7 @@ that do not fit together; 3 a bug in nnspec; 130 interrupted.
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the bench; runs/bench/N by default."
 )
-@click.option("--resume", is_flag=True, help="Resume the interrupted bench in --out, or start it.")
+@click.option("--resume", is_flag=True, help="Continue or extend the bench in --out, or start it.")
 @click.option(
     "--budget",
     callback=seconds_of,

@@ -71,8 +71,8 @@ def _profiles(result: BenchResult) -> Iterator[Block]:
         "most τ times that of the fastest (Dolan & Moré 2002). A contestant that reaches a target in at most half "
         "of its trainings fails the problem. Bands: pointwise 95 % confidence intervals (Clopper & Pearson) over "
         "problems, for the two contestants with the highest scores. Ratios depend on the set of contestants: if one is "
-        "removed, the order of the others may change. Steps are the same everywhere; seconds depend on the machine and "
-        "its load, and lanes that train as one stack share its time equally.",
+        "removed, the order of the others may change. Steps are the same on every machine; seconds depend on the "
+        "machine and its load, and lanes that train as one stack share its time equally.",
         "soft",
     )
 

@@ -91,10 +91,11 @@ def conclusions(result: BenchResult) -> Iterator[str]:
         if len(tied) > 1:
             yield f"In {measure}, {_listed(tied)} have the same score, {best.score():.2f}."
             continue
+        unit = "time" if measure == "seconds" else measure
         unsettled = "" if band.best >= _FIRM else ", which is not enough to name a winner"
         yield (
             f"In {measure}, {best.contestant} has the highest score, {best.score():.2f} "
-            f"[{band.score[0]:.2f}, {band.score[1]:.2f}]: it takes at most twice the {measure} of the fastest "
+            f"[{band.score[0]:.2f}, {band.score[1]:.2f}]: it takes at most twice the {unit} of the fastest "
             f"contestant on {_share(best.share(2.0), len(result.done))}. It has the highest score in "
             f"{100 * band.best:.0f} % of resamples of problems and seeds{unsettled}."
         )
