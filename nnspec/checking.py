@@ -98,7 +98,10 @@ def compiled_of(result: CheckResult, warn: Callable[[Sequence[Diagnostic]], None
 def experiment_of(result: CheckResult) -> Compiled:
     """Return the program of a file without errors. Raises NnspecError if the file can only be imported."""
     if result.compiled is None:
-        raise NnspecError(f"{result.path} is not a complete experiment; it can only be imported")
+        raise NnspecError(
+            f"{result.path} is not a complete experiment; import it, or give it to `nnspec bench` if it is a problem "
+            "or a list of contestants"
+        )
     return result.compiled
 
 

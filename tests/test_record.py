@@ -104,6 +104,10 @@ def test_a_named_folder_that_holds_something_needs_force(here: Path) -> None:
         OutputError, match="out is not empty; choose another folder, or write into this one with --force"
     ):
         RunFolder.make("race.nn", "out", False)
+    (here / "out/trials").mkdir()
+    (here / "out/trials/run.json").write_text("{}")
+    with pytest.raises(OutputError, match="out is not empty; continue its run with --resume, choose another folder"):
+        RunFolder.make("race.nn", "out", False)
     RunFolder.make("race.nn", "out", True)
     assert (here / "out/mine.txt").read_text() == "mine"
 

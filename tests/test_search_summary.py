@@ -122,6 +122,19 @@ def test_trainings_that_miss_the_target_cost_their_whole_time(
     assert found["expected"] == steps[0] + 2 * whole
 
 
+def test_the_target_by_which_settings_are_chosen_is_also_that_of_the_race(
+    raced: tuple[nnspec.RunResult, tuple[Experiment, ...]],
+) -> None:
+    result, lanes = raced
+    assert result.tuned is not None
+    by_time = replace(result.tuned, by="epochs_to(val_loss=2.0)")
+    to_target = replace(result.tuned, target=2.0)
+    times = [search_record(each, lanes, result.lanes)["times"] for each in (by_time, to_target)]
+    assert times[0] == times[1]
+    said = [line for line, _ in tuning.sentences(by_time, search_record(by_time, lanes, result.lanes))]
+    assert any("val_loss 2" in line and "reach" in line for line in said)
+
+
 def test_times_to_a_target_under_a_schedule_are_remarked_on() -> None:
     tuned = replace(search(study("SGD", INSIDE)), target=0.5)
     (found,) = remarks(tuned, "SGD(lr=cosine(0.1))")

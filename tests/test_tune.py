@@ -282,6 +282,12 @@ HELPS = {
     "the time to a misspelt figure": (f"tune {{ by = epochs_to(val_los=0.3); {LR} }}", "did you mean `val_loss`?"),
     "the time to a target on test data": (f"tune {{ by = epochs_to(test_loss=0.25); {LR} }}", "choose by `val_loss`"),
     "the time to parameters": (f"tune {{ by = epochs_to(params=3); {LR} }}", "for example, `val_loss`"),
+    "a percentage to reach": (f"tune {{ by = epochs_to(val_accuracy=90); {LR} }}", "write 90 % as 0.9"),
+    "a percentage as target": (f"tune {{ by = val_accuracy; target = 95; {LR} }}", "write 95 % as 0.95"),
+    "a lane without a race": (
+        "tune { SGD.optimizer.lr = uniform(0, 1) }",
+        "there is no `race`: write `optimizer.lr = …`",
+    ),
     "two targets": (f"tune {{ by = epochs_to(val_loss=0.3); target = 0.2; {LR} }}", "remove `target`"),
     "brackets for a section": (f"tune [ {LR} ]", "sections have braces: `tune { … }`"),
     "parentheses for a range": (
@@ -470,3 +476,17 @@ def test_show_says_that_values_are_only_the_middle_of_spaces(tmp_path: Path) -> 
     sgd, adam = json.loads(command("show", path, "--json").stdout)["lanes"]
     assert sgd["tune"]["optimizer.lr"] == "loguniform(0.01, 1)"
     assert "tune" not in adam
+
+
+def test_a_lane_that_does_not_exist_is_named_with_those_that_do() -> None:
+    (found,) = diagnose(base(more=f"{RACE}{VALIDATED}tune {{ Momentum.optimizer.lr = uniform(0.1, 1) }}\n"))
+    assert found.help == "there is no lane `Momentum`: the lanes are `SGD`, `Adam`"
+
+
+def test_settings_of_a_lane_whose_part_is_misspelt_are_not_reported() -> None:
+    """A fix of both would exchange the two names."""
+    more = f"{VALIDATED}tune {{ Adam.optimizer.lr = uniform(0.1, 1) }}\n"
+    (found,) = diagnose(base(more=f"race {{ SGD; Adma }}\n{more}"))
+    assert found.help == "did you mean `Adam`?"
+    (other,) = diagnose(base(more=f"race {{ SGD; Adams: Adam }}\n{more}"))
+    assert other.help == "did you mean `Adams`?"

@@ -12,12 +12,11 @@ from nnspec.checker.budget import Budget
 from nnspec.checker.evaluator import MAX_DEPTH, names_in
 from nnspec.checker.findings import UNKNOWN, Findings
 from nnspec.checker.functions import OPERATORS, Unfit
-from nnspec.checker.measured import why_unmeasured
+from nnspec.checker.measured import why_unmeasured, why_unreachable
 from nnspec.checker.program import Case, Expectation, Figure, Node, Number, Operation
 from nnspec.checker.runs import AtPoints, Lanes, Run
 from nnspec.checker.vocabulary import FIGURES_ELSEWHERE, added_figures, figures, respelt
 from nnspec.diagnostics import Span
-from nnspec.engine.metrics.contract import metric_of
 from nnspec.syntax import tree
 
 __all__ = ["calculate", "expectation"]
@@ -192,12 +191,11 @@ class _Resolver:
 
     def _reachable(self, nodes: tuple[Node, ...], operands: tuple[tree.Expression, ...]) -> bool:
         """Report a fraction compared with a number outside [0, 1]; return whether there is none."""
-        shares = [n for n in nodes if isinstance(n, Figure) and (m := metric_of(n.name)) is not None and m.percent]
+        figures = [node.name for node in nodes if isinstance(node, Figure)]
         for node, operand in zip(nodes, operands, strict=True):
-            if shares and isinstance(node, Number) and not 0 <= node.value <= 1:
-                percent = f": write {node.value:g} % as {node.value / 100:g}" if 1 < node.value <= 100 else ""
-                message = f"`{shares[0].name}` is a fraction between 0 and 1, but {node.value:g} is not"
-                self.findings.error("NN604", message, operand.span, help=f"fractions are at most 1{percent}")
+            whys = (why_unreachable(name, node.value) for name in figures) if isinstance(node, Number) else ()
+            if why := next(filter(None, whys), None):
+                self.findings.error("NN604", why[0], operand.span, help=why[1])
                 return False
         return True
 

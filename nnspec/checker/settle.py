@@ -26,6 +26,7 @@ from nnspec.checker.vocabulary import (
 )
 from nnspec.diagnostics import Edit, Fix, Note, Span
 from nnspec.engine.part import PARTS
+from nnspec.errors import some_of
 from nnspec.syntax import tree
 
 __all__ = ["LaneSettings", "of_the_optimizer", "settle"]
@@ -48,7 +49,7 @@ class LaneSettings:
     """The names of settings that changed a part inside the value of a setting, such as `optimizer.lr.start`."""
     followed: set[str] = field(default_factory=set)
     """The `let`s of parts that were changed in this way."""
-    lanes: tuple[str, ...] = ()
+    lanes: Sequence[DeclaredLane] = ()
     """All lanes of the file, for messages."""
 
 
@@ -62,7 +63,7 @@ def settle(
     point: Sequence[Assignment] = (),
 ) -> LaneSettings:
     """Resolve a lane's settings at a point of the sweep. `effective` collects the names of those not overridden."""
-    settings = LaneSettings(dict(declared.lets), lanes=tuple(each.name.text for each in declared.lanes))
+    settings = LaneSettings(dict(declared.lets), lanes=declared.lanes)
     seen: dict[str, Span] = {}
     for layer in declared.layers:
         # Whole values first, so that `optimizer.lr = 0.1` may come before `optimizer = SGD`.
@@ -310,6 +311,20 @@ def _unknown_in_train(word: str, span: Span, findings: Findings, recovery: Recov
     findings.error("NN201", f"`train` has no setting `{word}`", span, **respelt(span, near, others, help))
 
 
+def _is_misspelt(name: str | None, lanes: Sequence[DeclaredLane]) -> bool:
+    """Whether a lane's name is that of a part that does not exist, which is reported."""
+    known = (part.path if isinstance(part, tree.Reference) else part for lane in lanes for part in lane.parts)
+    heads = (part.callee if isinstance(part, tree.Call) else part for part in known)
+    return any(isinstance(head, tree.Path) and head.text == name and name not in parts() for head in heads)
+
+
+def _without_lane(word: str, rest: Sequence[str], lanes: Sequence[str]) -> str:
+    """Suggest what to write instead of a lane that does not exist."""
+    if lanes:
+        return f"there is no lane `{word}`: the lanes are {some_of([f'`{lane}`' for lane in lanes], 12)}"
+    return f"there are no lanes, because there is no `race`: write `{'.'.join(rest)} = …`"
+
+
 def _lane_before(assignment: Assignment) -> str:
     """Return the lane before the setting in a flag, with its dot; "" if there is none."""
     written = assignment.span.text
@@ -332,11 +347,13 @@ def _unknown(
     others = other_names({name: row.also for name, row in SETTINGS.items()} | {a.name: a.also for a in TRAIN})
     found = others.get(word, word)
     known = {*SETTINGS, *SECTIONS, *(a.name for a in TRAIN)}
-    lanes = settings.lanes if len(words) > 1 else ()
+    lanes = [lane.name.text for lane in settings.lanes] if len(words) > 1 else []
     near = word if word in known else findings.nearest(word, chain(SETTINGS, settings.lets, SECTIONS, lanes), others)
-    if recovery.excuses(word, near):
+    if recovery.excuses(word, near) or (word in parts() and near in lanes and _is_misspelt(near, settings.lanes)):
         return
     more: Suggestion = {"help": f"there are {', '.join(f'`{name}`' for name in SETTINGS)} and `train`"}
+    if len(words) > 1 and words[1] in (*SETTINGS, "train"):
+        more = {"help": _without_lane(word, words[1:], lanes)}
     if len(words) == 1 and not assignment.given.via:
         more["help"] += f"; constants are declared with `let {word} = …`"
     if len(words) == 1 and TRAIN.get(found) is not None:

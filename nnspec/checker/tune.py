@@ -12,7 +12,7 @@ from nnspec.checker.declare import MAX_RUNS, Assignment, Tune
 from nnspec.checker.evaluator import Evaluator, names_in
 from nnspec.checker.findings import UNKNOWN, Findings, Unknown
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS
-from nnspec.checker.measured import why_unmeasured
+from nnspec.checker.measured import why_unmeasured, why_unreachable
 from nnspec.checker.program import Bound, Experiment, Origin, Swept, Trial, TuneSettings, Tuning
 from nnspec.checker.recovery import Recovery
 from nnspec.checker.runs import Run
@@ -271,6 +271,9 @@ def _settings(given: Mapping[str, Assignment], evaluator: Evaluator) -> TuneSett
             evaluator.findings.error("NN203", message, given["target"].span, help=help)
     if any(isinstance(value, Unknown) for value in values.values()):
         return None
+    target = values.get("target")
+    if isinstance(target, (int, float)):
+        _can_be_reached(str(values.get("by", TuneSettings.by)), target, given["target"].given.value.span, evaluator)
     # TUNE is derived from the constructor's declaration, and the arguments have been checked against it.
     return TuneSettings(**values)  # type: ignore[arg-type]
 
@@ -293,7 +296,13 @@ def _time_to_target(given: Given, evaluator: Evaluator) -> FigureName | Unknown 
         return UNKNOWN
     if not isinstance(target, (int, float)) or isinstance(target, bool):
         return evaluator.findings.error("NN301", f"`{figure}` takes a number", argument.value.span)
+    _can_be_reached(str(figure), target, argument.value.span, evaluator)
     return FigureName(f"epochs_to({figure}={target!r})")
+
+
+def _can_be_reached(figure: str, target: float, span: Span, evaluator: Evaluator) -> None:
+    if why := why_unreachable(figure, target):
+        evaluator.findings.error("NN604", why[0], span, help=why[1])
 
 
 def _of_test_data(figure: str, span: Span, findings: Findings) -> None:

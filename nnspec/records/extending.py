@@ -66,7 +66,10 @@ def _of_search(lanes: Mapping[str, Experiment], before: Mapping[str, Mapping[str
     now, search = tune[BUDGET].value, tune["tune.search"].value
     then = next(iter(before.values())).get(BUDGET, TuneSettings.budget)
     if now < then:
-        yield f"`{BUDGET}` was {then} and is now {now}, but a search can only be continued with a larger budget"
+        yield (
+            f"`{BUDGET}` was {then} and is now {now}, but a search can only be continued with a larger budget; "
+            f"`--set {BUDGET}={then}` resumes it as it is"
+        )
     elif now > then and search.not_extended:
         yield (
             f"`tune.search = {search}` cannot be continued from {then} to {now} trials, because {search.not_extended}; "

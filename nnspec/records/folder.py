@@ -68,8 +68,9 @@ class RunFolder:
         if resume:
             _only_a_run(path)
         elif any(path.iterdir()) and not force:
+            again = "continue its run with --resume, " if _has_run(path) else ""
             raise OutputError(
-                f"{path} is not empty; choose another folder, or write into this one with --force "
+                f"{path} is not empty; {again}choose another folder, or write into this one with --force "
                 "(from Python, force=True)"
             )
         _try_to_write(path)
@@ -341,10 +342,14 @@ def _remove(files: Iterable[Path]) -> None:
             file.unlink()
 
 
+def _has_run(path: Path) -> bool:
+    """Whether a folder has a run, or the trials of one that has not begun to race."""
+    return any((folder / MANIFEST).exists() for folder in (path, path / TRIALS))
+
+
 def _only_a_run(path: Path) -> None:
     """Reject a folder that is not empty and has no run in it."""
-    runs = (path / MANIFEST, path / TRIALS / MANIFEST)
-    if any(not child.name.startswith(".") for child in path.iterdir()) and not any(map(Path.exists, runs)):
+    if any(not child.name.startswith(".") for child in path.iterdir()) and not _has_run(path):
         raise OutputError(
             f"{path} is not empty, but has no run to resume ({MANIFEST} is missing); choose another folder"
         )

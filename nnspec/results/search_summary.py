@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nnspec.checker.program import Experiment, Program
+from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.engine.schedules import ConstantSchedule, Schedule
 from nnspec.results.comparisons import compared_figure
 from nnspec.results.costs import costs_of
@@ -50,11 +51,12 @@ def tuned_record(tuned: Tuned, program: Program, lanes: Mapping[str, LaneResult]
 
 def search_record(tuned: Tuned, race: Sequence[Experiment], lanes: Mapping[str, LaneResult]) -> dict[str, Any]:
     """Return the findings of a search as JSON values, with those of the race that follows it, if any."""
+    figure, target = tuned.goal
     return {
         "lanes": [_lane(lane, tuned) for lane in tuned.lanes],
         "stability": _stability(tuned, lanes),
         "between_studies": _between(race, lanes),
-        **({"times": _times(tuned, tuned.target, race, lanes)} if tuned.target is not None and lanes else {}),
+        **({"times": _times(figure, target, race, lanes)} if target is not None and lanes else {}),
         "remarks": [*_remarks(tuned, race)],
     }
 
@@ -140,21 +142,19 @@ def _between(race: Sequence[Experiment], lanes: Mapping[str, LaneResult]) -> lis
     ]
 
 
-def _times(tuned: Tuned, target: float, race: Sequence[Experiment], lanes: Mapping[str, LaneResult]) -> dict[str, Any]:
+def _times(figure: str, target: float, race: Sequence[Experiment], lanes: Mapping[str, LaneResult]) -> dict[str, Any]:
     """How long each training of the race takes to the target: in steps, gradient evaluations and seconds."""
     found: dict[str, Any] = {}
+    lower = not higher_is_better(figure)
     for experiment in race:
         lane = lanes.get(experiment.name)
         ones = [one for one in lane.trainings if one.records] if lane is not None else []
-        if not ones or tuned.by not in ones[0].figures:
+        if not ones or figure not in ones[0].figures:
             continue
         found[experiment.name] = {}
         spent = zip(*(costs_of(one, experiment) for one in ones), strict=True)
         for unit, at in zip(("steps", "gradient_evaluations", "seconds"), spent, strict=True):
-            times = [
-                time_to_target(x, one.curve(tuned.by), target, tuned.lower_is_better)
-                for x, one in zip(at, ones, strict=True)
-            ]
+            times = [time_to_target(x, one.curve(figure), target, lower) for x, one in zip(at, ones, strict=True)]
             summary = times_to_target(times, [x[-1] for x in at])
             found[experiment.name][unit] = {
                 "seeds": {str(one.seed): finite(time) for one, time in zip(ones, times, strict=True)},
@@ -191,7 +191,7 @@ def _untuned(tuned: Tuned, race: Sequence[Experiment]) -> Iterator[str]:
             yield f"{lane}: `eps` was not tuned, although it can decide a comparison: {near}"
         schedule = optimizer.values().get("lr")
         constant = not isinstance(schedule, Schedule) or isinstance(schedule, ConstantSchedule)
-        if tuned.target is not None and not constant:
+        if tuned.goal[1] is not None and not constant:
             yield (
                 f"{lane}: the time to the target depends on the length of the schedule, `{schedule}`; a shorter one "
                 "may reach it earlier"

@@ -141,6 +141,12 @@ class Tuned(TableRepr):
         """The lanes that were tuned."""
         return tuple(dict.fromkeys(study.lane for study in self.studies))
 
+    @property
+    def goal(self) -> tuple[str, float | None]:
+        """The figure and the target to which times are measured: those of `epochs_to(…)`, or `by` and `target`."""
+        figure, soonest = figure_and_target(self.by)
+        return figure, self.target if soonest is None else soonest
+
     def of(self, lane: str) -> tuple[Study, ...]:
         """Return the studies of a lane."""
         return tuple(study for study in self.studies if study.lane == lane)

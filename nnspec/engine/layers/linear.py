@@ -54,7 +54,9 @@ class Linear(Layer):
     units_independent = True
 
     in_features: Inferred[Annotated[Count, Also("in", "input_dim", "in_dim", "n_in", "inputs")]]
-    out_features: Annotated[Count, Also("out", "units", "out_dim", "n_out", "outputs", "hidden_size", "width")]
+    out_features: Annotated[
+        Count, Also("out", "units", "out_dim", "n_out", "outputs", "hidden_size", "width", "features")
+    ]
     _: KW_ONLY
     use_bias: Annotated[bool, Also("use_bias")] = argument(alias="bias", default=True)
     init: Annotated[Initializer, Also("kernel_initializer", "weight_init")] = HE_NORMAL

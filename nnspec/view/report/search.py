@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from nnspec.engine.metrics.contract import figure_and_target
 from nnspec.engine.spaces import Space
 from nnspec.results.tuning import TrialResult, Tuned
 from nnspec.view.axes import Scale, is_drawable, round_numbers, tick_text
@@ -46,8 +47,9 @@ def search(run: ReportRun) -> Iterator[Block]:
     ]
     found = [each for each in drawn if each is not None][:_MOST]
     if found:
+        lost = "diverged" if figure_and_target(tuned.by)[1] is None else "diverged or did not reach the target"
         caption = (
-            "Each mark is a trial: ● chosen, ◇ not chosen, □ (at the top) diverged. In the shaded range, the gap to "
+            f"Each mark is a trial: ● chosen, ◇ not chosen, □ (at the top) {lost}. In the shaded range, the gap to "
             "the ideal figure is at most twice that of the best trial."
         )
         yield Text(caption, "soft")

@@ -156,7 +156,7 @@ def _times(tuned: Tuned, times: Mapping[str, Any]) -> Iterator[str]:
     """Say how long each lane took to the target: over its seeds, and with several studies over all of these."""
     of_study = {f"{study.lane},study={study.number}": study.lane for study in tuned.studies}
     for lane in dict.fromkeys(of_study.get(name, name) for name in times):
-        goal = f"{tuned.by} {tuned.target:g}"
+        goal = "{} {:g}".format(*tuned.goal)
         names = [name for name in times if of_study.get(name, name) == lane]
         found = [times[name] for name in names]
         reached, of = (sum(each["steps"][count] for each in found) for count in ("reached", "of"))
