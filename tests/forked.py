@@ -16,7 +16,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import get_all_start_methods, get_context, resource_tracker
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -106,6 +106,8 @@ def _become(arguments: Sequence[str], env: dict[str, str]) -> NoReturn:
         processes.get_context = get_context  # the server is a child of another process
         gc.freeze()  # garbage of the tests may hold files: collected here, it would close this process's own
         os.closerange(3, 4096)  # with it the pipe on which `Popen` waits for a program to be executed
+        tracker = resource_tracker._resource_tracker  # its process was started by tests, through a pipe closed here
+        tracker._fd = tracker._pid = None
         faulthandler.disable()
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -97,6 +97,7 @@ UNREADABLE = [
 ]
 
 
+@pytest.mark.usefixtures("drawn")
 @pytest.mark.parametrize(("line", "code", "words"), CODES)
 def test_exit_codes_and_words(here: Path, capsys: pytest.CaptureFixture[str], line: str, code: int, words: str) -> None:
     found = _code(line.split())
@@ -136,6 +137,7 @@ def test_check_looks_at_every_file_and_returns_the_worst(here: Path, capsys: pyt
 # run
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_pipe_gets_a_plain_line_an_epoch_and_lane_and_the_table_at_the_end(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
