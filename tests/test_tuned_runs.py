@@ -17,6 +17,7 @@ from tiny_spec import command, spec
 import nnspec
 from nnspec.analysis.verify import other_results
 from nnspec.api import Spec
+from nnspec.records.folder import RunFolder
 from nnspec.results.run import RunResult
 from nnspec.results.tuning import Tuned, TuningError
 from nnspec.statistics.significance import between_studies
@@ -593,6 +594,27 @@ def test_a_continued_search_that_is_interrupted_keeps_the_race_until_it_chose(
     assert nnspec.runs.verify(shared, tmp_path / "run").same
     run(out=tmp_path / "run", resume=True, settings=settings, on_epoch=interrupt)
     run(out=tmp_path / "run", resume=True, settings=settings)
+    assert nnspec.runs.verify(tmp_path / "run").same
+
+
+def test_a_search_that_was_killed_as_it_was_continued_has_not_finished(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(shared, tmp_path / "run")
+    write = RunFolder._write
+
+    def killed(folder: RunFolder, *arguments: Any) -> None:
+        write(folder, *arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(out=tmp_path / "run", resume=True, settings={"tune.budget": 6})
+    monkeypatch.undo()
+    found, names = names_trained(out=tmp_path / "run", resume=True, settings={"tune.budget": 6})
+    assert names[:4] == ["SGD,trial=5", "SGD,trial=6", "Adam,trial=5", "Adam,trial=6"]
+    assert found.tuned is not None
+    assert len(found.tuned.trials) == 12
     assert nnspec.runs.verify(tmp_path / "run").same
 
 

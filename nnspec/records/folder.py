@@ -144,14 +144,14 @@ class RunFolder:
             if resume and known is not None:
                 began = self._renewed(known, manifest) if renews else self._same(known, manifest, extends)
                 manifest = replace(manifest, environment=began)
+                if known.identity != manifest.identity:  # they are of fewer epochs or trials than the run now has
+                    _remove(self.path / name for name in RECORDS)
             elif path.exists():
                 older = (*folders_of(SavedRun(self.path, known)), *(older or ())) if known is not None else ()
             self._write(replace(manifest, replaces=older), text)
             if older is not None:
                 clear(self.path, older)
                 self._write(manifest, text)
-            elif known is not None and known.identity != manifest.identity:
-                _remove(self.path / name for name in RECORDS)  # they have fewer epochs than the run now has
         except OSError as error:
             raise OutputError(f"cannot write to {self.path}: {error.strerror or error}") from None
         return began
