@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -398,6 +400,29 @@ def test_ctrl_c_keeps_trainings_that_have_joined_and_begins_no_other() -> None:
             done = len(one.records)
             other = next(each for each in whole[lane.name].trainings if each.repeat == one.repeat)
             assert [each.figures for each in one.records] == [each.figures for each in other.records[:done]]
+
+
+def test_no_tapes_are_kept_for_trainings_that_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: weakref.WeakSet[Replay] = weakref.WeakSet()
+    honest = Replay.__init__
+
+    def made(self: Replay, *arguments: Any) -> None:
+        honest(self, *arguments)
+        alive.add(self)
+
+    class Counting(Silent):
+        most = 0
+
+        def lane_begins(self, lane: LaneResult) -> None:
+            gc.collect()
+            self.most = max(self.most, len(alive))
+
+    monkeypatch.setattr(Replay, "__init__", made)
+    model = "Linear(width); Linear(10)"
+    text = "let width = 3\n" + spec(model, train="epochs = 2; batch = 16", more="sweep { width = [3, 4, 5, 6, 7, 8] }")
+    counting = Counting()
+    run(text, ways=ALWAYS, observer=counting)
+    assert counting.most <= 2
 
 
 @pytest.mark.parametrize("where", ["setup", "turn"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -69,6 +70,8 @@ class _Groups:
         """Whether trainings of the next group have begun by themselves."""
         self._seconds = math.fsum(each.layout.seconds for group, _ in work for each in group)
         self._recorded: Recorded = {}
+        self._left = Counter(each.kin for group, _ in work for each in group)
+        """The number of trainings of each kin that have not ended."""
 
     def begin(self) -> bool:
         """Begin as many trainings as there is room for; return whether any is in progress.
@@ -126,10 +129,17 @@ class _Groups:
             if turns.going:
                 continue
             del self._going[turns]
+            self._forget(group)
             results = turns.results
             self._take(results)
             if len(results) < len(group) or any(one.status == "interrupted" for one in results):
                 raise KeyboardInterrupt
+
+    def _forget(self, group: Group) -> None:
+        """Drop what was recorded for trainings of which this group was the last: it has the memory of a whole plan."""
+        self._left.subtract(each.kin for each in group)
+        for key in [key for key in self._recorded if not self._left[key[0]]]:
+            del self._recorded[key]
 
     def _out_of_memory(self, group: Group, dataset: Dataset) -> None:
         """Train a group again, each by itself, once the others have ended: there may be enough memory for one."""
