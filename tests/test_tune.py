@@ -288,6 +288,16 @@ HELPS = {
         "tune { SGD.optimizer.lr = uniform(0, 1) }",
         "there is no `race`: write `optimizer.lr = …`",
     ),
+    "a space that leaves the range of a rate": (
+        "tune { optimizer.lr = uniform(-1, 1) }",
+        "it is a value of `uniform(-1, 1)`: change the ends of this space",
+    ),
+    "a space that leaves the range of a fraction": (
+        "tune { optimizer.momentum = uniform(0, 1.5) }",
+        "change the ends of this space",
+    ),
+    "the seed": ("tune { seed = integers(1, 9) }", "set `train.repeats`"),
+    "another number of samples": ("tune { data.train = [10, 20] }", "set it outside `tune`"),
     "two targets": (f"tune {{ by = epochs_to(val_loss=0.3); target = 0.2; {LR} }}", "remove `target`"),
     "brackets for a section": (f"tune [ {LR} ]", "sections have braces: `tune { … }`"),
     "parentheses for a range": (

@@ -254,7 +254,7 @@ def fit(plan: Plan, seconds: float, before: BenchResult | None = None) -> Fit:
         fastest = min(plan.problems, key=lambda each: expected(each, fewest))
         raise BenchError(
             f"no problem fits in {seconds:g} s: {fastest.name}, the fastest, is estimated to take "
-            f"{expected(fastest, fewest):.0f} s with {fewest} trials of each contestant"
+            f"{expected(fastest, fewest):.2g} s with {fewest} trials of each contestant"
         )
     trials = max(number for number in range(fewest, most + 1) if total(chosen, number) <= seconds)
     kept = [each for each in plan.problems if each in chosen]

@@ -569,7 +569,11 @@ class Evaluator:
         except OverflowError:
             problem = f"`{argument.name}` must be {argument.expects}, but this number is too large for a float"
         if problem:
-            return self.misfit("NN302", problem, given.value, **better_number(argument, value))
+            better = better_number(argument, value)
+            space = given.value.span.text
+            if given.via == "tune" and isinstance(given.value, tree.Constant) and "(" in space:
+                better = {"help": f"it is a value of `{space}`: change the ends of this space"}
+            return self.misfit("NN302", problem, given.value, **better)
         if isinstance(value, str) and argument.takes_path:
             return FilePath(value, self.source(given.value).span.source.folder)
         return value

@@ -347,7 +347,8 @@ def _dimension(setting: Assignment, lane: str, chosen: bool, evaluator: Evaluato
         case tree.Call(callee=callee, arguments=[values]) if callee.text == Choice.spec_name:
             expression = values.value
     if why := _not_searched(setting.text):
-        findings.error("NN203", f"`tune` cannot choose `{setting.text}`: {why}", setting.span)
+        help = "to train with several seeds, set `train.repeats`" if setting.text == "seed" else "set it outside `tune`"
+        findings.error("NN203", f"`tune` cannot choose `{setting.text}`: {why}", setting.span, help=help)
         return None
     if lane and TUNE.get(setting.text) is not None:
         help = f"write `tune.{setting.text} = …`, without the lane"
