@@ -55,7 +55,7 @@ def outcome(cls: type[Part], name: str) -> Outcome:
 
 def test_a_gradient_check_that_is_blind_fails_the_spoilt_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
     right = nn.numerical_gradient_check
-    monkeypatch.setattr(nn, "numerical_gradient_check", lambda layer, x: 1e-9 * right(layer, x))
+    monkeypatch.setattr(nn, "numerical_gradient_check", lambda layer, x, **more: 1e-9 * right(layer, x, **more))
     found = outcome(nn.Linear, "spoilt_gradients")
     assert found.status == "failed"
     assert "wrong derivatives are not noticed: too large by 1e-5, too small by 1e-5, one sign flipped" in found.reason

@@ -255,8 +255,12 @@ def check_gradients(
     return how.run(network, loss, x, targets, weights)
 
 
-def numerical_gradient_check(layer: Layer | Sequential, x: NDArray[Any], epsilon: float = EPSILON) -> float:
+def numerical_gradient_check(
+    layer: Layer | Sequential, x: NDArray[Any], epsilon: float = EPSILON, *, only: Collection[str] | None = None
+) -> float:
     """Return the largest relative difference over the parameters and the input of `layer` at x `(B, *in)`.
+
+    `only` names the tensors to check, `input` or parameters as a network names them (`Linear1.weight`); all by default.
 
     The differentiated scalar is Σ r·f(x), with a fixed random r of f(x)'s shape, plus the term that the layer adds to
     the loss, if it adds one. Raises ValueError for a layer whose
@@ -273,7 +277,7 @@ def numerical_gradient_check(layer: Layer | Sequential, x: NDArray[Any], epsilon
         input_grad = network.backward(cotangent)
         probe = _Probe(how, copies)
         tensors = [*_parameters(network), Tensor("input", x, input_grad, 0)]
-        checks = [probe.tensor(tensor, magnitude) for tensor in tensors]
+        checks = [probe.tensor(tensor, magnitude) for tensor in tensors if only is None or tensor.name in only]
     return GradientReport(tuple(checks), len(x), epsilon).error
 
 

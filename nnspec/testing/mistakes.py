@@ -101,7 +101,9 @@ def found_wrong(sample: Sample, which: str, mistake: str, bound: float) -> bool 
 
     nn.set_seed(42)
     layer = sample.build()
+    network = nn.Sequential(layer)
+    spoilt = which if which == "input" else f"{network.names[0]}.{which}"
     with wrong_layer(type(layer), which, spoil):
         nn.set_seed(42)
-        error = nn.numerical_gradient_check(layer, clear_input(sample))
+        error = nn.numerical_gradient_check(network, clear_input(sample), only=[spoilt])
     return not error <= bound if changed else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from math import isfinite, prod
 from typing import Any
@@ -16,7 +16,17 @@ from nnspec.testing.own import LAYERS
 from nnspec.testing.own.losses import SAMPLES as LOSSES
 from nnspec.testing.own.optimizers import VARIANTS
 from nnspec.testing.own.others import EXAMPLES
-from nnspec.testing.samples import Composed, LossSample, PartSample, Sample, default_samples, fill, lacking, wrapped
+from nnspec.testing.samples import (
+    Composed,
+    LossSample,
+    PartSample,
+    Sample,
+    Wrapped,
+    default_samples,
+    fill,
+    lacking,
+    wrapped,
+)
 
 __all__ = ["every_sample", "is_own", "largest", "own_parts", "samples_of"]
 
@@ -39,11 +49,21 @@ def every_sample() -> tuple[Sample, ...]:
     own: dict[str, Any] = own_parts("layer", "composition")
     inner = [sample for sample in single if not isinstance(sample, Composed)]
     inner += [Sample(n) for n, cls in own_parts("layer").items() if n not in sampled and not lacking(cls, {})]
-    table = [*single, *(around for sample in inner for around in wrapped(sample))]
+    table = [*single, *_each_kind_around_each_layer(inner)]
     return (
         *table,
         *(sample for cls in own.values() for sample in default_samples(cls, filled=False) if sample not in table),
     )
+
+
+def _each_kind_around_each_layer(samples: Sequence[Sample]) -> Iterator[Wrapped]:
+    """Yield samples within compositions: every layer in each kind of composition at least once, every sample in one."""
+    met: set[tuple[str, str]] = set()
+    for i, sample in enumerate(samples):
+        around = wrapped(sample)
+        new = [each for each in around if (sample.part, each.part) not in met]
+        met.update((sample.part, each.part) for each in new)
+        yield from new or [around[i % len(around)]]
 
 
 def samples_of(cls: type[Part]) -> Sequence[Any]:
