@@ -41,7 +41,7 @@ class LaneTrials:
 
     @property
     def best(self) -> str:
-        """The best value so far, in words; empty if there is none."""
+        """The best of the latest values, in words; empty if there is none."""
         values = [value for value in self.figures.values() if math.isfinite(value)]
         return numbers.figure(self.by, (max if higher_is_better(self.by) else min)(values)) if values else ""
 
@@ -100,9 +100,11 @@ class Trials:
 
     @property
     def best_in_words(self) -> str:
-        """`best val loss so far: SGD 0.231, Adam 0.223`; empty if there is none."""
+        """`best current val loss: SGD 0.231, Adam 0.223`; empty if there is none. It may get worse, since trials are
+        compared at their end.
+        """
         best = ", ".join(f"{each.lane} {each.best}" for each in self.lanes.values() if each.best)
-        return f"best {self.by.replace('_', ' ')} so far: {best}" if best else ""
+        return f"best current {self.by.replace('_', ' ')}: {best}" if best else ""
 
     def begins(self, lane: LaneResult) -> None:
         """Count a trial that begins, or one that continues after a pause."""
@@ -146,6 +148,6 @@ def trials_table(trials: Trials, console: Console) -> Table:
         Column("training", [str(each.running or "–") for each in lanes], 2, right=True),
         Column("stopped early", [str(each.dropped or "") for each in lanes], 4, right=True),
         Column("diverged", [str(each.lost or "") for each in lanes], 3, right=True),
-        Column(f"best {trials.by.replace('_', ' ')} so far", [each.best or "–" for each in lanes], 1, right=True),
+        Column(f"best current {trials.by.replace('_', ' ')}", [each.best or "–" for each in lanes], 1, right=True),
     ]
     return table(columns, console.width)
