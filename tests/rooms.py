@@ -28,14 +28,28 @@ def room_of(module: str) -> str:
     return [*module.split("."), "__init__"][1]
 
 
-@cache
 def imports(module: str, package: Path = PACKAGE, *, in_functions: bool = True) -> frozenset[str]:
     """Return the modules of the package that a module imports, for types too; those in functions where asked."""
+    outside, inside = _imports(module, package)
+    return outside | inside if in_functions else outside
+
+
+@cache
+def _imports(module: str, package: Path) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the modules of the package that a module imports outside functions, and in functions."""
+    tree = ast.parse(files(package)[module].read_text("utf-8"))
+    functions: list[ast.AST] = []
+    return _imported([tree], package, functions), _imported(functions, package)
+
+
+def _imported(waiting: list[ast.AST], package: Path, functions: list[ast.AST] | None = None) -> frozenset[str]:
+    """Return the modules imported below some nodes; if there is a list of `functions`, they are put there instead."""
     found = set[str]()
-    waiting: list[ast.AST] = [ast.parse(files(package)[module].read_text("utf-8"))]
+    waiting = [*waiting]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not in_functions:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and functions is not None:
+            functions.append(node)
             continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
