@@ -235,7 +235,7 @@ WRONG = {
         "epochs = 3",
         "`epochs` belongs in `train`",
     ),
-    "let inside": ("A", "\nblock A { Linear(8); let a = 3 }", "NN203", "let a = 3", ""),
+    "let inside": ("A", "\nblock A { Linear(8); let a = 3 }", "NN203", "let a = 3", "move it out of the braces"),
     "block inside": (
         "A",
         "\nblock A { Linear(8); block B { ReLU } }",

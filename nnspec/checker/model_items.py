@@ -184,7 +184,7 @@ def not_a_layer(item: tree.Item, place: Place, findings: Findings) -> None:
                 )
             findings.error("NN203", f"`{path.text}` cannot be set in {place.title}", item.span, help=help, fix=fix)
         case tree.Let():
-            findings.error("NN203", "`let` belongs at top level", item.span, help="move it above `model`")
+            findings.error("NN203", "`let` belongs at top level", item.span, help="move it out of the braces")
         case tree.Block(head=head):
             findings.error("NN203", "`block` belongs at top level", head)
         case tree.Import():
