@@ -500,3 +500,10 @@ def test_settings_of_a_lane_whose_part_is_misspelt_are_not_reported() -> None:
     assert found.help == "did you mean `Adam`?"
     (other,) = diagnose(base(more=f"race {{ SGD; Adams: Adam }}\n{more}"))
     assert other.help == "did you mean `Adams`?"
+
+
+def test_a_lane_whose_only_space_could_not_be_read_is_not_said_to_set_nothing() -> None:
+    broken = diagnose(base(more=f"{RACE}{VALIDATED}tune {{ SGD {{ optimizer.lr = uniform(1 2) }} }}\n"))
+    assert [each.code for each in broken] == ["NN101"]
+    empty = diagnose(base(more=f"{RACE}{VALIDATED}tune {{ SGD {{ }} }}\n"))
+    assert "`SGD` sets nothing here" in [each.message for each in empty]

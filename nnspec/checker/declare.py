@@ -165,7 +165,7 @@ def declare_flag(source: Source, findings: Findings, recovery: Recovery) -> list
 
 
 def _assignments(
-    items: tuple[tree.Item, ...], prefix: tuple[tree.Name, ...], via: str, findings: Findings
+    items: tuple[tree.Item, ...], prefix: tuple[tree.Name, ...], via: str, findings: Findings, recovery: Recovery
 ) -> Iterator[Assignment]:
     """Yield the settings of a section and its subsections, by their full names. Report all other items."""
     place = f"`{'.'.join(name.text for name in prefix)}`" if prefix else _PLACES.get(via, "a lane")
@@ -174,10 +174,11 @@ def _assignments(
             case tree.Setting(path=path, value=value):
                 yield Assignment((*prefix, *path.names), Given(value, path.span, via))
             case tree.Section(label=None, keyword=keyword, name=None, title=None, items=()) if keyword.text:
-                findings.error("NN203", f"`{keyword.text}` sets nothing here", item.head)
+                if not recovery.has_gaps(item.span):
+                    findings.error("NN203", f"`{keyword.text}` sets nothing here", item.head)
             case tree.Section(label=None, keyword=keyword, name=None, title=None, items=inner):
                 # Without a keyword, its head could not be parsed: treat its contents as part of the enclosing section.
-                yield from _assignments(inner, (*prefix, keyword) if keyword.text else prefix, via, findings)
+                yield from _assignments(inner, (*prefix, keyword) if keyword.text else prefix, via, findings, recovery)
             case tree.Element(label=tree.Name() as label) if via.startswith("lane") and _is_part(item, labelled=True):
                 help = f"write `{item.value.span.text}` without a label"
                 findings.error("NN203", "parts inside a lane have no labels", label.span, help=help)
@@ -345,7 +346,7 @@ def _section(item: tree.Section, declared: Declarations, findings: Findings, rec
     elif word in SETTINGS and item.name is None and item.title is None:
         if any(isinstance(inner, tree.Element) for inner in item.items):
             recovery.meant.add(word)
-        declared.layers[-1] += _assignments(item.items, (item.keyword,), "", findings)
+        declared.layers[-1] += _assignments(item.items, (item.keyword,), "", findings, recovery)
     elif word in FOREIGN:
         findings.add(foreign(word, item.keyword.span))
     else:
@@ -391,7 +392,7 @@ _MERGED = frozenset({"train", "tune", "expect"})
 
 def _train(item: tree.Section, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
     _no_name(item, findings)
-    declared.layers[-1] += _assignments(item.items, (item.keyword,), "", findings)
+    declared.layers[-1] += _assignments(item.items, (item.keyword,), "", findings, recovery)
 
 
 def _expect(item: tree.Section, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
@@ -422,7 +423,7 @@ def _sweep(item: tree.Section, declared: Declarations, findings: Findings, recov
             extra.span,
             help="`sweep` tries all combinations; `sweep zip` pairs the lists element by element",
         )
-    dimensions = tuple(_assignments(item.items, (), "sweep", findings))
+    dimensions = tuple(_assignments(item.items, (), "sweep", findings, recovery))
     if not item.items and not recovery.has_gaps(item.span):
         findings.error("NN205", "a sweep needs lists of values", item.head, help="for example, `width = [16, 32, 64]`")
     declared.sweep = Sweep(item.head, item.name is not None and item.name.text == "zip", dimensions)
@@ -431,7 +432,7 @@ def _sweep(item: tree.Section, declared: Declarations, findings: Findings, recov
 def _tune(item: tree.Section, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
     _no_name(item, findings)
     gaps = recovery.has_gaps(item.span)
-    _add_to_tune(item.head, _assignments(item.items, (), "tune", findings), declared, gaps)
+    _add_to_tune(item.head, _assignments(item.items, (), "tune", findings, recovery), declared, gaps)
 
 
 def _race(item: tree.Section, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
@@ -442,7 +443,7 @@ def _race(item: tree.Section, declared: Declarations, findings: Findings, recove
         )
     names: dict[str, Span] = {}
     for inner in item.items:
-        lane = _lane(inner, findings)
+        lane = _lane(inner, findings, recovery)
         if lane is None:
             continue
         word = lane.name.text
@@ -468,7 +469,7 @@ def _race(item: tree.Section, declared: Declarations, findings: Findings, recove
         findings.error("NN205", "a race needs lanes", item.head, help="for example, `Adam(lr=0.001)`")
 
 
-def _lane(item: tree.Item, findings: Findings) -> DeclaredLane | None:
+def _lane(item: tree.Item, findings: Findings, recovery: Recovery) -> DeclaredLane | None:
     match item:
         case (
             tree.Element(label=label, value=tree.Reference(path=path) as value)
@@ -478,7 +479,8 @@ def _lane(item: tree.Item, findings: Findings) -> DeclaredLane | None:
         case tree.Section(label=None, keyword=keyword, name=None, title=None, items=items) if keyword.text:
             inside = tuple(i.value for i in items if isinstance(i, tree.Element) and _is_part(i))
             rest = tuple(i for i in items if not (isinstance(i, tree.Element) and _is_part(i)))
-            return DeclaredLane(keyword, inside, tuple(_assignments(rest, (), f"lane `{keyword.text}`", findings)))
+            settings = _assignments(rest, (), f"lane `{keyword.text}`", findings, recovery)
+            return DeclaredLane(keyword, inside, tuple(settings))
         case tree.Section(keyword=keyword) if not keyword.text:
             return None
         case tree.Setting(path=path):
